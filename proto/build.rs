@@ -23,37 +23,37 @@ fn main() -> Result<(), Box<dyn Error>> {
          #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]\n#[non_exhaustive]\npub enum Kind {{"
     )?;
     for row in &rows {
-        writeln!(out, "    /// `{}`: {}.\n    {},", row.kind, row.summary, variant(&row.kind))?;
+        writeln!(
+            out,
+            "    /// `{}`: {}.\n    {},",
+            row.kind,
+            row.summary,
+            variant(&row.kind)
+        )?;
     }
-    writeln!(out, "}}\n\nimpl Kind {{\n    /// Every kind, in the order of the registry.\n    pub const ALL: &'static [Self] = &[")?;
+    writeln!(
+        out,
+        "}}\n\n/// What is known of each kind, in the order of [`Kind`].\nconst ROWS: &[Row] = &["
+    )?;
     for row in &rows {
-        writeln!(out, "        Self::{},", variant(&row.kind))?;
+        let Row {
+            code,
+            kind,
+            retryable,
+            exit,
+            summary,
+            explain,
+        } = row;
+        writeln!(
+            out,
+            "    Row {{ kind: Kind::{}, code: {code}, name: {kind:?}, retryable: {retryable}, exit: {exit}, \
+             summary: {summary:?}, explanation: {explain:?} }},",
+            variant(kind)
+        )?;
     }
-    writeln!(out, "    ];\n")?;
-    method(&mut out, "code", "i32", "The number that travels as the JSON-RPC error code.", &rows, |r| r.code.to_string())?;
-    method(&mut out, "name", "&'static str", "The dotted name that travels as `data.kind`.", &rows, |r| format!("{:?}", r.kind))?;
-    method(&mut out, "retryable", "bool", "Whether the same call may succeed later without a change.", &rows, |r| r.retryable.to_string())?;
-    method(&mut out, "exit_code", "u8", "The exit status of frankctl.", &rows, |r| r.exit.to_string())?;
-    method(&mut out, "summary", "&'static str", "One lowercase clause that says what happened.", &rows, |r| format!("{:?}", r.summary))?;
-    method(&mut out, "explanation", "&'static str", "Likely causes and what to do, in sentences.", &rows, |r| format!("{:?}", r.explain))?;
-    writeln!(out, "}}")?;
+    writeln!(out, "];")?;
     fs::write(Path::new(&env::var("OUT_DIR")?).join("kinds.rs"), out)?;
     Ok(())
-}
-
-fn method(
-    out: &mut String,
-    name: &str,
-    returns: &str,
-    doc: &str,
-    rows: &[Row],
-    value: impl Fn(&Row) -> String,
-) -> std::fmt::Result {
-    writeln!(out, "    /// {doc}\n    #[must_use]\n    pub const fn {name}(self) -> {returns} {{\n        match self {{")?;
-    for row in rows {
-        writeln!(out, "            Self::{} => {},", variant(&row.kind), value(row))?;
-    }
-    writeln!(out, "        }}\n    }}\n")
 }
 
 /// `grant.denied_by_user` becomes `GrantDeniedByUser`.

@@ -40,8 +40,7 @@ macro_rules! id {
             /// Milliseconds since 1970 at which the id was made.
             #[must_use]
             pub const fn unix_ms(self) -> u64 {
-                #[expect(clippy::cast_possible_truncation, reason = "48 bits remain after the shift")]
-                { (self.0 >> 80) as u64 }
+                (self.0 >> 80) as u64
             }
         }
 
@@ -108,7 +107,6 @@ const LENGTH: usize = 26;
 fn encode(bits: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for position in (0..LENGTH).rev() {
         let digit = (bits >> (position * 5)) & 31;
-        #[expect(clippy::cast_possible_truncation, reason = "five bits")]
         fmt::Write::write_char(f, char::from(ALPHABET[digit as usize]))?;
     }
     Ok(())
@@ -140,7 +138,12 @@ mod tests {
 
     #[test]
     fn another_kind_a_short_or_an_overflowing_id_is_refused() {
-        for text in ["grt_00000000000000000000000000", "msg_0000", "msg_80000000000000000000000000", "msg_0000000000000000000000000U"] {
+        for text in [
+            "grt_00000000000000000000000000",
+            "msg_0000",
+            "msg_80000000000000000000000000",
+            "msg_0000000000000000000000000U",
+        ] {
             assert!(text.parse::<MessageId>().is_err(), "{text}");
         }
     }
