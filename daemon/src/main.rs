@@ -1,2 +1,3 @@
-//! x
+//! The frankd service.
+
 fn main() {}
