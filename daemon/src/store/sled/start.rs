@@ -12,19 +12,17 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use frankd_proto::HoldReason;
 use tokio::sync::watch;
 
 use super::bodies::Bodies;
-use super::draft::{Draft, State};
-use super::kept::Roster;
-use super::pages::{Overlay, Pages};
+use super::draft::{Draft, State, registry};
+use super::pages::{Overlay, Pages, Plain as _};
 use super::reader::Reader;
 use super::stamp::Stamp;
 use super::verify::verify;
 use super::writer::{Shared, SyncFile, Writer};
 use super::{OpenOptions, SledStore, keys};
-use crate::domain::{Gate, TokenSlot};
+use crate::domain::TokenSlot;
 use crate::store::disk::{self, Layout, Lock, LockError};
 use crate::store::mirror::{self, Mirror};
 use crate::store::seal::{MasterKey, Sealer};
@@ -304,6 +302,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
         clock: options.clock,
         unlinked: Vec::new(),
         orphans: None,
+        swept_to: None,
         placed_bodies: false,
         layout,
         lock,
@@ -386,24 +385,6 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
         .extend(files.into_iter().filter(|profile| !there(*profile)));
     let whole = changes.slots.is_empty() && changes.registry.is_none() && changes.dropped.is_empty();
     Ok((!whole).then_some(changes))
-}
-
-/// What the mirror has of the registry, as the store has it now.
-pub(super) fn registry(overlay: &Overlay, roster: &Roster) -> Result<mirror::Registry, StoreError> {
-    let mut registry = mirror::Registry::default();
-    for key in roster.of_kind(keys::CLIENT) {
-        registry.clients.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::PROFILE) {
-        registry.profiles.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::GATE) {
-        let gate: Option<Gate> = overlay.record(key)?;
-        registry
-            .paused
-            .extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
-    }
-    Ok(registry)
 }
 
 impl Writer {
