@@ -105,7 +105,12 @@ impl MemoryStore {
             incarnation: inner.incarnation,
             ..Opened::default()
         };
-        let claimed: Vec<Message> = inner.messages.values().filter(|m| m.claim.is_some()).cloned().collect();
+        let claimed: Vec<Message> = inner
+            .messages
+            .values()
+            .filter(|m| rules::place(m) == Place::Claimed)
+            .cloned()
+            .collect();
         for mut message in claimed {
             if message.phase == Phase::AfterDot {
                 opened.in_doubt.push(message.id);

@@ -227,7 +227,7 @@ pub enum Accepted {
     },
 }
 
-/// Everything but messages and events, as it is when the store is opened.
+/// Everything but messages and events, each kind in the order of its ids.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// All clients.
@@ -371,7 +371,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// if none is.
     fn events(&self, since: u64, limit: usize) -> Reply<'_, (Vec<StoredEvent>, u64)>;
 
-    /// The sequence number of the last event.
+    /// The sequence number of the last event. Whoever keeps a borrow of it while waiting stops every commit.
     fn last_seq(&self) -> watch::Receiver<u64>;
 
     /// Deletes what is no longer kept, a bounded piece at a time. Gives whether there may be more.

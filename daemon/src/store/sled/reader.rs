@@ -10,7 +10,7 @@ use super::kept::Count;
 use super::keys;
 use super::messages::{self, BodyPlace, Kept};
 use super::pages::{Pages, Plain as _, failed};
-use crate::domain::{Message, StoredEvent};
+use crate::domain::{Gate, Message, StoredEvent};
 use crate::store::{Lane, LaneCount, MessageFilter, MessagePage, Record, Snapshot, StoreError, rules};
 
 /// How often a reader starts again when a writer was faster.
@@ -25,12 +25,14 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut gates: Vec<Gate> = self.all(keys::GATE)?;
+        gates.sort_by_key(|gate| (gate.profile, gate.reason));
         Ok(Snapshot {
             clients: self.all(keys::CLIENT)?,
             profiles: self.all(keys::PROFILE)?,
             slots: self.all(keys::SLOT)?,
             grants: self.all(keys::GRANT)?,
-            gates: self.all(keys::GATE)?,
+            gates,
         })
     }
 

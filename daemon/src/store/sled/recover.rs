@@ -40,6 +40,8 @@ const EVENTS_SKIPPED: u64 = 1_000_000;
 const DEADLINE: Duration = Duration::from_secs(600);
 /// Changes that land at once.
 const BATCH: usize = 4096;
+/// What takes the place of the old store. The key check is the last: until it has moved the next recovery goes on.
+const PIECES: [&str; 5] = ["store", "bodies", "mirror", Layout::STAMP, Layout::KEY_CHECK];
 /// Why a recovered message is held.
 const HELD: &str = "recovered from a damaged store: it may have been sent already";
 
@@ -368,6 +370,7 @@ fn build(
     overlay.land().map_err(super::pages::failed)?;
     overlay.pages.tree.flush().map_err(super::pages::failed)?;
     file.sync_data().map_err(io_error("sync the database"))?;
+    disk::sync_files(&new.store).map_err(io_error("sync the database"))?;
 
     let mut mirror = Mirror::open(&new.mirror, sealer);
     let changes = mirror::Changes {
@@ -476,13 +479,10 @@ fn finish_swap(layout: &Layout) -> Result<Option<PathBuf>, RecoverError> {
         disk::remove_directory(&new).map_err(failed)?;
         return Ok(None);
     }
-    let aside = aside(&layout.root).map_err(&failed)?;
-    // The key check is the last: until it has moved the next recovery goes on here.
-    for piece in ["store", "bodies", "mirror", Layout::STAMP, Layout::KEY_CHECK] {
+    let left: Vec<&str> = PIECES.into_iter().filter(|piece| new.join(piece).exists()).collect();
+    let aside = aside(&layout.root, &left).map_err(&failed)?;
+    for piece in left {
         let (from, to) = (new.join(piece), layout.root.join(piece));
-        if !from.exists() {
-            continue;
-        }
         if to.exists() {
             fs::rename(&to, aside.join(piece)).map_err(&failed)?;
         }
@@ -495,16 +495,14 @@ fn finish_swap(layout: &Layout) -> Result<Option<PathBuf>, RecoverError> {
     Ok(Some(aside))
 }
 
-/// The directory for the damaged store: the next free number. One that a cut-short recovery has begun is used on.
-fn aside(root: &Path) -> io::Result<PathBuf> {
+/// The directory for the damaged store: the last one while it has room for what is left to move, as after a recovery that
+/// was cut short, else the next number.
+fn aside(root: &Path, left: &[&str]) -> io::Result<PathBuf> {
     let path = |n: u32| root.join(format!("damaged-{n}"));
     let next = (1..u32::MAX).find(|n| !path(*n).exists()).unwrap_or(u32::MAX);
     let last = path(next.saturating_sub(1).max(1));
-    let path = if last.exists() && !last.join(Layout::KEY_CHECK).exists() {
-        last
-    } else {
-        path(next)
-    };
+    let fits = last.exists() && left.iter().all(|piece| !last.join(piece).exists());
+    let path = if fits { last } else { path(next) };
     disk::create_directory(&path)?;
     Ok(path)
 }

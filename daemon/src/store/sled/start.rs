@@ -423,7 +423,8 @@ impl Writer {
     fn begin_writing(&mut self) -> Result<(), Failure> {
         self.land_at_once()?;
         self.sync()?;
-        disk::sync_directory(&self.layout.store).map_err(io_error("sync its directory"))?;
+        // The engine syncs what it writes into its database, but not its own configuration beside it.
+        disk::sync_files(&self.layout.store).map_err(io_error("sync its directory"))?;
         disk::sync_directory(&self.layout.root).map_err(io_error("sync its directory"))?;
         self.stamp();
         Ok(())

@@ -52,7 +52,7 @@ fn findings(error: OpenError) -> String {
 #[tokio::test]
 async fn the_engine_makes_no_files_of_its_own() {
     let disk = OnDisk::new();
-    let accepts = (1..400).map(|n| disk.store.accept(with_body(n, 3000 + (n as usize % 5000))));
+    let accepts = (1..100).map(|n| disk.store.accept(with_body(n, 3000 + 50 * n as usize)));
     futures::future::try_join_all(accepts).await.unwrap();
     for n in 1..20 {
         let mut client = sample::client(n, &format!("client-{n}")).unwrap();
@@ -66,8 +66,39 @@ async fn the_engine_makes_no_files_of_its_own() {
     let blobs = disk.directory.path().join("store/blobs");
     assert!(!blobs.exists() || fs::read_dir(blobs).unwrap().next().is_none());
     let files = fs::read_dir(disk.directory.path().join("bodies")).unwrap().count();
-    let large = (1..400).filter(|n| 3000 + n % 5000 > 4096).count();
+    let large = (1..100).filter(|n| 3000 + 50 * n > 4096).count();
     assert_eq!(files - 1, large, "each body over 4 KiB has a file");
+}
+
+/// The engine's log goes in segments of 512 KiB: what is larger must not stop it.
+#[tokio::test]
+async fn a_change_larger_than_a_segment_is_made() {
+    let mut disk = OnDisk::new();
+    let mut client = sample::client(1, "provider").unwrap();
+    client.ca_bundle = Some("x".repeat(700_000));
+    let change = Change::PutClient {
+        client: Box::new(client.clone()),
+        expected: None,
+    };
+    let accepts = (1..=150).map(|n| disk.store.accept(with_body(n, 4000)));
+    let (changed, accepted) = futures::future::join(
+        disk.store.commit(vec![change], Vec::new()),
+        futures::future::try_join_all(accepts),
+    )
+    .await;
+    changed.unwrap();
+    accepted.unwrap();
+    disk.store.accept(with_body(301, 1_000_000)).await.unwrap();
+    disk.crash().await.unwrap();
+    assert!(disk.store.snapshot().await.unwrap().clients == [client]);
+    assert_eq!(
+        disk.store
+            .body(sample::message_id(301))
+            .await
+            .unwrap()
+            .map(|body| body.len()),
+        Some(1_000_000)
+    );
 }
 
 #[tokio::test]
@@ -357,11 +388,56 @@ async fn a_process_that_accepts_until_it_is_killed() {
     futures::future::join_all(senders).await;
 }
 
+/// The process kills itself at a place of the store's choice; no receipt it gave before is lost.
+#[cfg(feature = "fail-points")]
+#[tokio::test]
+async fn receipts_survive_every_fail_point() {
+    for place in [
+        "store.body_written:7",
+        "store.before_flush:9",
+        "store.after_flush_before_reply:11",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--nocapture",
+                "store::sled::tests::disk::a_process_that_accepts_until_it_is_killed",
+            ])
+            .env("FRANKD_TEST_STORE", directory.path())
+            .env("FRANKD_FAIL_POINT", format!("{place}=kill"))
+            .output()
+            .unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&output.status),
+            Some(9),
+            "{place}"
+        );
+        let text = String::from_utf8_lossy(&output.stdout);
+        let receipts = text
+            .lines()
+            .filter_map(|line| line.rsplit_once("receipt ")?.1.parse::<u32>().ok());
+        let receipts: Vec<u32> = receipts.collect();
+        assert!(!receipts.is_empty(), "{place}");
+        let store = SledStore::open(options(directory.path())).unwrap();
+        for n in receipts {
+            assert!(
+                store.message(sample::message_id(n)).await.unwrap().is_some(),
+                "{place}: {n}"
+            );
+            assert!(
+                store.body(sample::message_id(n)).await.unwrap().is_some(),
+                "{place}: {n}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn receipts_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let mut receipts = Vec::new();
-    for round in 0..4 {
+    for round in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -397,5 +473,5 @@ async fn receipts_survive_kill_9() {
         assert!(page.messages.len() >= receipts.len());
         store.close().await.unwrap();
     }
-    assert!(receipts.len() >= 4 * 60);
+    assert!(receipts.len() >= 3 * 60);
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod model;
 mod recover;
 
 use std::fs;

@@ -110,7 +110,17 @@ async fn a_lost_database_is_rebuilt_without_a_new_consent() {
     assert!(*store.last_seq().borrow() > 3, "numbers of events are not given twice");
     store.commit(vec![put_slot(4)], Vec::new()).await.unwrap();
     store.close().await.unwrap();
-    SledStore::open(options(directory.path())).unwrap();
+    SledStore::open(options(directory.path()))
+        .unwrap()
+        .close()
+        .await
+        .unwrap();
+    // And once more: what the first one has put aside stays.
+    fs::remove_dir_all(directory.path().join("store")).unwrap();
+    let again = recover(&options(directory.path())).unwrap();
+    assert_ne!(again.aside, recovered.aside);
+    let store = SledStore::open(options(directory.path())).unwrap();
+    assert_registry(&store, &[sample::slot(1, 4)]).await;
 }
 
 #[tokio::test]
