@@ -134,6 +134,14 @@ impl Mirror {
         Ok(profiles)
     }
 
+    /// The generation of the newest copy that can be read.
+    pub(super) fn newest(&self) -> u64 {
+        let registry = self.registry().ok().flatten().map(|copy| copy.generation);
+        let slots = self.profiles().unwrap_or_default().into_iter();
+        let slots = slots.filter_map(|profile| self.slot(profile).ok().flatten().map(|copy| copy.generation));
+        slots.chain(registry).fold(self.index.generation, u64::max)
+    }
+
     /// Writes and syncs the copies of a commit that makes `generation`.
     pub(super) fn prepare(&mut self, generation: u64, changes: &Changes) -> io::Result<Prepared> {
         let mut prepared = Prepared::default();

@@ -105,7 +105,7 @@ impl Draft<'_> {
                 message: id,
             };
             self.overlay
-                .set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
+                .set(&keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
         }
         self.insert_kept(&kept, &sealed);
         self.append(vec![new.event]);

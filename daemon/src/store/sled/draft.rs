@@ -35,23 +35,23 @@ impl State {
         let events = std::mem::take(&mut self.events);
         if let Some(first) = events.first() {
             self.meta.event_records += 1;
-            overlay.set(keys::events(first.seq), &encode(&events)?)?;
+            overlay.set(&keys::events(first.seq), &encode(&events)?)?;
         }
         for profile in std::mem::take(&mut self.changed_counts) {
             match self.counts.get(&profile) {
-                Some(count) => overlay.set(keys::count(profile), &encode(count)?)?,
+                Some(count) => overlay.set(&keys::count(profile), &encode(count)?)?,
                 None => overlay.unset(keys::count(profile))?,
             }
         }
         for uid in std::mem::take(&mut self.changed_users) {
             match self.users.get(&uid) {
-                Some(count) => overlay.set(keys::user(uid), &encode(count)?)?,
+                Some(count) => overlay.set(&keys::user(uid), &encode(count)?)?,
                 None => overlay.unset(keys::user(uid))?,
             }
         }
         self.meta.counts = self.sum_of_counts()?;
         self.meta.generation += 1;
-        overlay.set(keys::META.to_vec(), &encode(&self.meta)?)?;
+        overlay.set(keys::META, &encode(&self.meta)?)?;
         overlay.keep();
         Ok(())
     }
@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
         name: Option<String>,
     ) -> Result<(), StoreError> {
         let mark = crc32fast::hash(plain);
-        self.overlay.set(key.clone(), plain)?;
+        self.overlay.set(&key, plain)?;
         self.roster_mut().0.insert(key, Entry { mark, version, name });
         Ok(())
     }
@@ -216,14 +216,14 @@ impl<'a> Draft<'a> {
             // The record of its acceptance has nothing more to keep.
             self.overlay.unset(keys::accepted(new.message.id))?;
         }
-        self.overlay.set(keys::message(new.message.id), &encode(&new)?)?;
+        self.overlay.set(&keys::message(new.message.id), &encode(&new)?)?;
         self.reindex(Some(old), Some(&new));
         Ok(())
     }
 
     /// Writes a message that is not there, as it was sealed by its sender's thread.
     pub(super) fn insert_kept(&mut self, kept: &Kept, sealed: &[u8]) {
-        self.overlay.insert(keys::accepted(kept.message.id), sealed);
+        self.overlay.insert(&keys::accepted(kept.message.id), sealed);
         self.reindex(None, Some(kept));
     }
 
@@ -271,7 +271,7 @@ impl<'a> Draft<'a> {
         if let Some(roster) = &self.roster {
             let plain = encode(roster)?;
             self.meta.roster = crc32fast::hash(&plain);
-            self.overlay.set(keys::ROSTER.to_vec(), &plain)?;
+            self.overlay.set(keys::ROSTER, &plain)?;
         }
         let finished = Finished {
             meta: self.meta,

@@ -165,29 +165,24 @@ impl Overlay {
     }
 
     /// Writes a record.
-    pub(super) fn set(&mut self, key: Vec<u8>, plain: &[u8]) -> Result<(), StoreError> {
-        let sealed = self.pages.sealer.seal(&key, plain);
-        self.set_sealed(key, &sealed)
-    }
-
-    /// Writes a record that is sealed already.
-    pub(super) fn set_sealed(&mut self, key: Vec<u8>, sealed: &[u8]) -> Result<(), StoreError> {
-        let old_parts = self.parts(&key)?;
-        let parts = self.insert(key.clone(), sealed);
-        self.remove_parts(&key, parts, old_parts);
+    pub(super) fn set(&mut self, key: &[u8], plain: &[u8]) -> Result<(), StoreError> {
+        let sealed = self.pages.sealer.seal(key, plain);
+        let old_parts = self.parts(key)?;
+        let parts = self.insert(key, &sealed);
+        self.remove_parts(key, parts, old_parts);
         Ok(())
     }
 
-    /// Writes a record that is not there yet. Gives the number of its parts after the first.
-    pub(super) fn insert(&mut self, key: Vec<u8>, sealed: &[u8]) -> u16 {
+    /// Writes a sealed record that is not there yet. Gives the number of its parts after the first.
+    pub(super) fn insert(&mut self, key: &[u8], sealed: &[u8]) -> u16 {
         let (first, rest) = sealed.split_at(sealed.len().min(PIECE - HEAD));
         let mut parts = 0;
         for piece in rest.chunks(PIECE) {
             parts += 1;
-            self.draft.insert(keys::part(&key, parts), Some(piece.to_vec()));
+            self.draft.insert(keys::part(key, parts), Some(piece.to_vec()));
         }
         let [a, b] = parts.to_be_bytes();
-        self.draft.insert(key, Some([&[FORMAT, a, b], first].concat()));
+        self.draft.insert(key.to_vec(), Some([&[FORMAT, a, b], first].concat()));
         parts
     }
 

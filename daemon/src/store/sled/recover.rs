@@ -209,7 +209,7 @@ fn read_damaged(
     disk::remove_directory(&scratch).map_err(io_error("clean its directory"))?;
     disk::copy_directory(&layout.store, &scratch).map_err(io_error("copy the database"))?;
     let bodies = Bodies::open(&layout.bodies, sealer.clone()).map_err(io_error("read the bodies"))?;
-    let reached = stamp.map_or(0, |stamp| stamp.generation).max(mirror.index().generation);
+    let reached = stamp.map_or(0, |stamp| stamp.generation).max(mirror.newest());
     Ok(Salvage::open(&scratch, sealer.clone(), bodies, stamp, reached))
 }
 
@@ -357,10 +357,7 @@ fn build(
     let mut state = State::default();
     let meta = sources.found.meta.unwrap_or_default();
     let stamp = sources.stamp.unwrap_or_default();
-    state.meta.generation = meta
-        .generation
-        .max(stamp.generation)
-        .max(sources.mirror.index().generation);
+    state.meta.generation = meta.generation.max(stamp.generation).max(sources.mirror.newest());
     state.meta.incarnation = meta.incarnation.max(stamp.incarnation);
     state.meta.seq = meta.seq.max(stamp.seq) + EVENTS_SKIPPED;
     write_records(&mut overlay, &mut state, content)?;

@@ -60,9 +60,15 @@ impl Salvage {
             Err(finding) => return Self::nothing(&finding),
         };
         let meta: Option<Meta> = pages.record(keys::META).ok().flatten();
+        let mut findings = verify(&pages, &stamp.unwrap_or_default(), u64::MAX)
+            .err()
+            .unwrap_or_default();
         let current = meta.filter(|meta| meta.generation >= reached);
+        if current.is_none() && findings.is_empty() {
+            findings.push("the store went back in time: the mirror is newer".to_owned());
+        }
         Self {
-            findings: verify(&pages, &stamp.unwrap_or_default()).err().unwrap_or_default(),
+            findings,
             meta,
             proven: current.and_then(|meta| Proven::read(&pages, &meta)),
             database: Some((pages, bodies)),

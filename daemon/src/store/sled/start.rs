@@ -19,7 +19,7 @@ use super::draft::{Draft, State, registry};
 use super::pages::{Overlay, Pages, Plain as _};
 use super::reader::Reader;
 use super::stamp::Stamp;
-use super::verify::verify;
+use super::verify::{AT_START, verify};
 use super::writer::{Shared, SyncFile, Writer};
 use super::{OpenOptions, SledStore, keys};
 use crate::domain::TokenSlot;
@@ -255,7 +255,7 @@ fn rehearse(layout: &Layout, stamp: &Stamp, sealer: &Sealer) -> Result<(), Failu
             tree,
             sealer: sealer.clone(),
         };
-        let state = verify(&pages, stamp).map_err(Failure::Findings)?;
+        let state = verify(&pages, stamp, AT_START).map_err(Failure::Findings)?;
         compare(&Mirror::open(&layout.mirror, sealer.clone()), &pages, &state)
     });
     disk::remove_directory(&copy).map_err(io_error("clean its directory"))?;
@@ -275,7 +275,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
     };
     let found = stamp.unwrap_or_default();
     let state = match stamp {
-        Some(stamp) => verify(&pages, &stamp).map_err(Failure::Findings)?,
+        Some(stamp) => verify(&pages, &stamp, AT_START).map_err(Failure::Findings)?,
         None => unused(&pages)?,
     };
     let mirror = Mirror::open(&layout.mirror, sealer.clone());

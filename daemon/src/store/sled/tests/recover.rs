@@ -170,6 +170,25 @@ async fn an_old_database_gives_its_messages_but_no_token() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_is_newer_within_the_same_second_wins() {
+    let disk = OnDisk::open(filled().await).unwrap();
+    // As after a crash: the side file is behind, and the database is put back to an earlier moment.
+    let crashed = copied(disk.directory.path());
+    disk.store.commit(vec![put_slot(4)], Vec::new()).await.unwrap();
+    fs::remove_dir_all(crashed.path().join("mirror")).unwrap();
+    copy_all(&disk.directory.path().join("mirror"), &crashed.path().join("mirror"));
+    assert!(matches!(
+        SledStore::open(options(crashed.path())),
+        Err(OpenError::Unusable { .. })
+    ));
+    let recovered = recover(&options(crashed.path())).unwrap();
+    assert!(recovered.findings[0].contains("went back in time"), "{recovered:?}");
+    let store = SledStore::open(options(crashed.path())).unwrap();
+    assert_registry(&store, &[sample::slot(1, 4)]).await;
+    assert_eq!(recovered.messages, 3);
+}
+
+#[tokio::test]
 async fn a_stale_copy_of_a_token_is_not_used() {
     let directory = filled().await;
     let name = format!("mirror/slot-{}", sample::profile_id(1));
