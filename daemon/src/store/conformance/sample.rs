@@ -151,15 +151,7 @@ pub fn grant(n: u32) -> Grant {
 
 /// A closed gate of profile `n`.
 pub fn gate(n: u32, reason: HoldReason) -> Gate {
-    Gate {
-        profile: profile_id(n),
-        reason,
-        detail: None,
-        diagnosis: None,
-        since: at(0),
-        until: None,
-        probes: 0,
-    }
+    Gate { profile: profile_id(n), reason, detail: None, diagnosis: None, since: at(0), until: None, probes: 0 }
 }
 
 /// Message `n` of profile `of`, due at once, of uid 1000, to one recipient.

@@ -109,10 +109,7 @@ pub(super) fn decode<T: DeserializeOwned>(key: &[u8], plain: &[u8]) -> Result<T,
 /// A record that cannot be read.
 pub(super) fn damaged(key: &[u8], cause: &str) -> StoreError {
     match record(key) {
-        Some(record) => StoreError::Damaged {
-            record,
-            cause: cause.to_owned(),
-        },
+        Some(record) => StoreError::Damaged { record, cause: cause.to_owned() },
         None => StoreError::Failed(format!("{}: {cause}", Shown(key))),
     }
 }
@@ -144,19 +141,13 @@ impl Plain for Overlay {
     fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let Some(head) = self.raw(key)? else { return Ok(None) };
         let plain = unseal(&self.pages.sealer, key, &head, |part| self.raw(part))?;
-        plain
-            .map(Some)
-            .ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))
+        plain.map(Some).ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))
     }
 }
 
 impl Overlay {
     pub(super) fn new(pages: Pages) -> Self {
-        Self {
-            pages,
-            draft: Writes::new(),
-            group: Writes::new(),
-        }
+        Self { pages, draft: Writes::new(), group: Writes::new() }
     }
 
     /// Whether a record is there.
@@ -233,9 +224,7 @@ impl Overlay {
 
     fn parts(&self, key: &[u8]) -> Result<u16, StoreError> {
         let head = self.raw(key)?;
-        Ok(head
-            .and_then(|head| split_head(&head).map(|(parts, _)| parts))
-            .unwrap_or(0))
+        Ok(head.and_then(|head| split_head(&head).map(|(parts, _)| parts)).unwrap_or(0))
     }
 
     fn remove_parts(&mut self, key: &[u8], keep: u16, old: u16) {

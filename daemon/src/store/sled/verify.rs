@@ -99,10 +99,8 @@ fn check_indexes(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Resu
         }
     }
     if sum != meta.indexes {
-        findings.push(format!(
-            "the indexes of the queue are not whole: {} entries of {}",
-            sum.count, meta.indexes.count
-        ));
+        findings
+            .push(format!("the indexes of the queue are not whole: {} entries of {}", sum.count, meta.indexes.count));
     }
     Ok(())
 }
@@ -146,14 +144,9 @@ fn check_events(pages: &Pages, meta: &Meta, most: u64, findings: &mut Vec<String
     if meta.event_records > most {
         return Ok(());
     }
-    let found = pages
-        .keys(&[keys::EVENTS])
-        .try_fold(0, |found, key| key.map(|_| found + 1))?;
+    let found = pages.keys(&[keys::EVENTS]).try_fold(0, |found, key| key.map(|_| found + 1))?;
     if found != meta.event_records {
-        findings.push(format!(
-            "the events are not whole: {found} of {} records",
-            meta.event_records
-        ));
+        findings.push(format!("the events are not whole: {found} of {} records", meta.event_records));
     }
     Ok(())
 }

@@ -61,38 +61,22 @@ impl Pair {
         let expected = message.version;
         message.version += 1;
         message.claim = message.claim.filter(|_| self.pick(2) == 0);
-        message.phase = if message.claim.is_some() {
-            Phase::AfterDot
-        } else {
-            Phase::BeforeDot
-        };
+        message.phase = if message.claim.is_some() { Phase::AfterDot } else { Phase::BeforeDot };
         message.recipients[0].state = RecipientState::ALL[self.pick(6) as usize];
-        message.hold = (self.pick(4) == 0).then(|| OperatorHold {
-            since: sample::at(0),
-            reason: None,
-        });
+        message.hold = (self.pick(4) == 0).then(|| OperatorHold { since: sample::at(0), reason: None });
         message.profile = sample::profile_id(1 + self.pick(3));
         message.due_at = sample::at(self.pick(90).into());
         message.ended_at = message.is_final().then(|| sample::at(self.pick(90).into()));
         // One of many is made from a version that is gone.
         let expected = expected - u64::from(self.pick(8) == 0);
-        let change = Change::PutMessage {
-            message: Box::new(message),
-            expected,
-        };
+        let change = Change::PutMessage { message: Box::new(message), expected };
         self.commit(vec![change]).await;
     }
 
     async fn claim(&mut self) {
-        let (profile, now, limit) = (
-            sample::profile_id(1 + self.pick(3)),
-            sample::at(self.pick(90).into()),
-            self.pick(4) as usize,
-        );
-        let (a, b) = (
-            self.disk.store.claim(profile, now, limit).await,
-            self.fake.claim(profile, now, limit).await,
-        );
+        let (profile, now, limit) =
+            (sample::profile_id(1 + self.pick(3)), sample::at(self.pick(90).into()), self.pick(4) as usize);
+        let (a, b) = (self.disk.store.claim(profile, now, limit).await, self.fake.claim(profile, now, limit).await);
         assert_eq!(a.unwrap(), b.unwrap());
     }
 
@@ -110,18 +94,9 @@ impl Pair {
         let reason = HoldReason::ALL[self.pick(4) as usize];
         let change = match (self.pick(4), version) {
             (0, _) => Change::PutGate(sample::gate(n, reason)),
-            (1, _) => Change::RemoveGate {
-                profile: sample::profile_id(n),
-                reason,
-            },
-            (2, Some(expected)) => Change::DeleteSlot {
-                profile: sample::profile_id(n),
-                expected,
-            },
-            _ => Change::PutSlot {
-                slot: Box::new(sample::slot(n, version.unwrap_or(0) + 1)),
-                expected: version,
-            },
+            (1, _) => Change::RemoveGate { profile: sample::profile_id(n), reason },
+            (2, Some(expected)) => Change::DeleteSlot { profile: sample::profile_id(n), expected },
+            _ => Change::PutSlot { slot: Box::new(sample::slot(n, version.unwrap_or(0) + 1)), expected: version },
         };
         self.commit(vec![change]).await;
     }
@@ -162,15 +137,9 @@ impl Pair {
         assert_eq!(disk.snapshot().await.unwrap(), fake.snapshot().await.unwrap());
         assert_eq!(disk.lanes().await.unwrap(), fake.lanes().await.unwrap());
         assert_eq!(disk.counts().await.unwrap(), fake.counts().await.unwrap());
-        assert_eq!(
-            disk.events(0, 10_000).await.unwrap(),
-            fake.events(0, 10_000).await.unwrap()
-        );
+        assert_eq!(disk.events(0, 10_000).await.unwrap(), fake.events(0, 10_000).await.unwrap());
         assert_eq!(*disk.last_seq().borrow(), *fake.last_seq().borrow());
-        let all = MessageFilter {
-            limit: 10_000,
-            ..MessageFilter::default()
-        };
+        let all = MessageFilter { limit: 10_000, ..MessageFilter::default() };
         let page = fake.messages(all.clone()).await.unwrap();
         assert_eq!(disk.messages(all).await.unwrap(), page);
         for n in 1..=self.messages {
@@ -184,12 +153,7 @@ impl Pair {
 async fn any_history_leaves_both_engines_alike() {
     for seed in 1..=3 {
         let random = SeededEntropy::new(seed);
-        let mut pair = Pair {
-            disk: OnDisk::new(),
-            fake: MemoryStore::new(),
-            random,
-            messages: 0,
-        };
+        let mut pair = Pair { disk: OnDisk::new(), fake: MemoryStore::new(), random, messages: 0 };
         for step in 0..120 {
             pair.step().await;
             if step % 20 == 19 {
