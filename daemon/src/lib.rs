@@ -21,4 +21,8 @@
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod oauth;
+pub mod policy;
+pub mod smtp;
 pub mod store;
+pub mod tls;

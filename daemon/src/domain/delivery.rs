@@ -1,0 +1,146 @@
+//! One delivery over SMTP: what is sent, and what is certain about it afterwards.
+
+use frankd_proto::Secret;
+use frankd_proto::error::SmtpReply;
+
+/// How to log in to a mail server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Not at all.
+    Anonymous,
+    /// With an access token, by XOAUTH2.
+    Token {
+        /// SASL user name.
+        username: String,
+        /// The access token.
+        token: Secret,
+    },
+    /// With a password, by PLAIN or LOGIN.
+    Password {
+        /// SASL user name.
+        username: String,
+        /// The password.
+        password: Secret,
+    },
+}
+
+/// What a message needs on the wire (RFC 5321 §2.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Sender; empty for the null sender.
+    pub from: String,
+    /// Recipients that are still to be served.
+    pub recipients: Vec<String>,
+    /// Whether the body has octets over 127.
+    pub eight_bit: bool,
+    /// Whether an address or header needs RFC 6531.
+    pub smtputf8: bool,
+}
+
+/// A stage of an SMTP conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Resolving the host's name.
+    Dns,
+    /// Connecting.
+    Connect,
+    /// STARTTLS and the TLS handshake.
+    Tls,
+    /// The server's greeting.
+    Greeting,
+    /// EHLO.
+    Ehlo,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA and the message, up to the final dot.
+    Data,
+    /// The final dot and the server's last word.
+    AfterDot,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server said so.
+    Reply(SmtpReply),
+    /// The AUTH exchange was refused with a challenge before the reply (RFC 7628 §3.2.2 and XOAUTH2's 334).
+    Challenged {
+        /// The final reply.
+        reply: SmtpReply,
+        /// The decoded JSON of the challenge: status, scope. Never a secret.
+        challenge: String,
+    },
+    /// No address.
+    Unresolved(String),
+    /// No connection.
+    Unreachable(String),
+    /// No TLS. The text is rustls's or says that the server spoke plaintext.
+    Tls(String),
+    /// Silence for longer than the stage may take.
+    TimedOut,
+    /// The connection ended.
+    Closed,
+    /// The server broke the protocol. The text says how.
+    Protocol(String),
+    /// The server lacks what the message or profile needs, such as STARTTLS, XOAUTH2 or SMTPUTF8.
+    Lacking(String),
+    /// The message is over the server's SIZE.
+    TooLarge {
+        /// The message, in octets.
+        size: u64,
+        /// The server's limit, in octets.
+        limit: u64,
+    },
+    /// frankd itself stopped before the final dot. The text says why.
+    Aborted(String),
+}
+
+/// What went wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub stage: Stage,
+    /// What.
+    pub trouble: Trouble,
+}
+
+/// What is certain about one recipient after a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientResult {
+    /// The server took the message for it. The reply is that to the final dot.
+    Sent(SmtpReply),
+    /// The server refused it at RCPT TO.
+    Refused(SmtpReply),
+    /// Surely not sent; the delivery's fault says why.
+    NotSent,
+    /// The final dot went out, and the answer did not come.
+    InDoubt,
+}
+
+/// One delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is certain, in the order of the envelope's recipients.
+    pub recipients: Vec<RecipientResult>,
+    /// What ended it early, if something did. A refusal of single recipients is none.
+    pub fault: Option<Fault>,
+    /// Whether the connection can take another message.
+    pub reusable: bool,
+}
+
+/// What a session showed of itself, for reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// Address and port of the server.
+    pub peer: String,
+    /// Name and certificate facts of TLS, if there was any.
+    pub tls: Option<String>,
+    /// Capability lines of the last EHLO.
+    pub capabilities: Vec<String>,
+    /// SASL mechanism that was used.
+    pub mechanism: Option<&'static str>,
+}
