@@ -104,11 +104,7 @@ impl View {
 
     /// Extra parameters of a profile's authorization request: the client's, and over them the profile's.
     pub fn authorization_params(&self, profile: &Profile) -> BTreeMap<String, String> {
-        self.merged(
-            profile,
-            |client| &client.authorization_params,
-            &profile.authorization_params,
-        )
+        self.merged(profile, |client| &client.authorization_params, &profile.authorization_params)
     }
 
     fn merged(
