@@ -24,6 +24,7 @@ pub mod entropy;
 pub mod oauth;
 pub mod policy;
 pub mod queue;
+pub mod registry;
 pub mod smtp;
 pub mod store;
 pub mod tls;

@@ -28,10 +28,7 @@ impl fmt::Display for BadAddress {
 
 impl BadAddress {
     fn new(text: &str, reason: &'static str) -> Self {
-        Self {
-            text: text.trim().chars().take(80).collect(),
-            reason,
-        }
+        Self { text: text.trim().chars().take(80).collect(), reason }
     }
 }
 
@@ -49,10 +46,7 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, BadAddress> {
 pub(super) fn path(text: &str) -> Result<String, BadAddress> {
     let mailbox = mailbox(text)?;
     if mailbox.name.is_some() {
-        return Err(BadAddress::new(
-            text,
-            "has a display name, which an envelope cannot carry",
-        ));
+        return Err(BadAddress::new(text, "has a display name, which an envelope cannot carry"));
     }
     Ok(mailbox.email.to_string())
 }
@@ -272,18 +266,9 @@ mod tests {
     fn lists_as_people_and_programs_write_them_are_read() {
         for (text, expected) in [
             ("a@b.example", &["a@b.example"][..]),
-            (
-                "A <a@b.example>, \"B, C\" <c@d.example>",
-                &["a@b.example", "c@d.example"],
-            ),
-            (
-                "a@b.example (a, comment (nested\\)) ), c@d.example",
-                &["a@b.example", "c@d.example"],
-            ),
-            (
-                "friends: a@b.example, B <b@b.example>; , c@d.example",
-                &["a@b.example", "b@b.example", "c@d.example"],
-            ),
+            ("A <a@b.example>, \"B, C\" <c@d.example>", &["a@b.example", "c@d.example"]),
+            ("a@b.example (a, comment (nested\\)) ), c@d.example", &["a@b.example", "c@d.example"]),
+            ("friends: a@b.example, B <b@b.example>; , c@d.example", &["a@b.example", "b@b.example", "c@d.example"]),
             ("undisclosed-recipients:;", &[]),
             ("a@b.example;c@d.example", &["a@b.example", "c@d.example"]),
             ("a@b.example,, ,c@d.example,", &["a@b.example", "c@d.example"]),
@@ -294,10 +279,7 @@ mod tests {
             ("\"john\"@b.example", &["john@b.example"]),
             ("jürgen@b.example", &["jürgen@b.example"]),
             ("root@localhost", &["root@localhost"]),
-            (
-                "a@[192.0.2.1], b@[IPv6:2001:db8::1]",
-                &["a@[192.0.2.1]", "b@[IPv6:2001:db8::1]"],
-            ),
+            ("a@[192.0.2.1], b@[IPv6:2001:db8::1]", &["a@[192.0.2.1]", "b@[IPv6:2001:db8::1]"]),
             ("o'neil+tag=x@b.example", &["o'neil+tag=x@b.example"]),
         ] {
             assert_eq!(addresses(text), expected, "{text}");

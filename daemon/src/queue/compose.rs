@@ -70,10 +70,8 @@ impl Parties {
 
 /// One mailbox of the parameter `field`.
 pub(super) fn mailbox(field: &str, text: &str) -> Result<Mailbox, SubmitError> {
-    let mailbox = address::mailbox(text).map_err(|error| SubmitError::BadAddress {
-        field: field.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let mailbox = address::mailbox(text)
+        .map_err(|error| SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() })?;
     if let Some(name) = &mailbox.name {
         check_words(field, name)?;
     }
@@ -150,29 +148,17 @@ fn extra_header(name: &str, value: &str) -> Result<HeaderValue, SubmitError> {
             check_words(&field, value)?;
             Ok(HeaderValue::new(checked, value.to_owned()))
         }
-        _ => Err(SubmitError::invalid(
-            field,
-            "the name of a header has 1 to 76 visible ASCII characters and no colon",
-        )),
+        _ => Err(SubmitError::invalid(field, "the name of a header has 1 to 76 visible ASCII characters and no colon")),
     }
 }
 
 /// Refuses what could end a line, and what cannot be folded.
 fn check_words(field: &str, text: &str) -> Result<(), SubmitError> {
     if text.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(SubmitError::invalid(
-            field,
-            "has a control character, such as a line end, in it",
-        ));
+        return Err(SubmitError::invalid(field, "has a control character, such as a line end, in it"));
     }
-    if text
-        .split([' ', '\t'])
-        .any(|word| word.is_ascii() && word.len() > WORD_MAX)
-    {
-        return Err(SubmitError::invalid(
-            field,
-            "has a word of more than 900 characters in it",
-        ));
+    if text.split([' ', '\t']).any(|word| word.is_ascii() && word.len() > WORD_MAX) {
+        return Err(SubmitError::invalid(field, "has a word of more than 900 characters in it"));
     }
     Ok(())
 }
@@ -183,22 +169,12 @@ enum Content {
 }
 
 fn content(parts: &Compose, [outer, inner]: &[String; 2]) -> Result<Content, SubmitError> {
-    let text = parts
-        .text
-        .as_deref()
-        .map(|text| lines("message.text", text))
-        .transpose()?;
-    let html = parts
-        .html
-        .as_deref()
-        .map(|html| lines("message.html", html))
-        .transpose()?;
+    let text = parts.text.as_deref().map(|text| lines("message.text", text)).transpose()?;
+    let html = parts.html.as_deref().map(|html| lines("message.html", html)).transpose()?;
     let alone = parts.attachments.is_empty();
     let shown = match (text, html) {
         (Some(text), Some(html)) => Content::Multi(
-            multipart("alternative", inner)?
-                .singlepart(SinglePart::plain(text))
-                .singlepart(SinglePart::html(html)),
+            multipart("alternative", inner)?.singlepart(SinglePart::plain(text)).singlepart(SinglePart::html(html)),
         ),
         (None, Some(html)) => Content::Single(SinglePart::html(ended_once(html, alone))),
         (text, None) => Content::Single(SinglePart::plain(ended_once(text.unwrap_or_default(), alone))),
@@ -363,20 +339,8 @@ mod tests {
         };
         for bad in evil("x") {
             let mut cases: Vec<(&str, Compose)> = vec![
-                (
-                    "message.subject",
-                    Compose {
-                        subject: Some(bad.clone()),
-                        ..parts()
-                    },
-                ),
-                (
-                    "message.headers.X-A",
-                    Compose {
-                        headers: [("X-A".to_owned(), bad.clone())].into(),
-                        ..parts()
-                    },
-                ),
+                ("message.subject", Compose { subject: Some(bad.clone()), ..parts() }),
+                ("message.headers.X-A", Compose { headers: [("X-A".to_owned(), bad.clone())].into(), ..parts() }),
             ];
             for address in [
                 format!("{bad}@d.example"),
@@ -386,81 +350,26 @@ mod tests {
                 format!("c@d.example{}", &bad[1..]),
             ] {
                 let list = vec!["ok@d.example".to_owned(), address];
-                cases.push((
-                    "message.to[1]",
-                    Compose {
-                        to: list.clone(),
-                        ..parts()
-                    },
-                ));
-                cases.push((
-                    "message.cc[1]",
-                    Compose {
-                        cc: list.clone(),
-                        ..parts()
-                    },
-                ));
-                cases.push((
-                    "message.bcc[1]",
-                    Compose {
-                        bcc: list.clone(),
-                        ..parts()
-                    },
-                ));
-                cases.push((
-                    "message.reply_to[1]",
-                    Compose {
-                        reply_to: list,
-                        ..parts()
-                    },
-                ));
+                cases.push(("message.to[1]", Compose { to: list.clone(), ..parts() }));
+                cases.push(("message.cc[1]", Compose { cc: list.clone(), ..parts() }));
+                cases.push(("message.bcc[1]", Compose { bcc: list.clone(), ..parts() }));
+                cases.push(("message.reply_to[1]", Compose { reply_to: list, ..parts() }));
             }
-            let file = Attachment {
-                name: "a".to_owned(),
-                content_type: None,
-                content_b64: String::new(),
-            };
+            let file = Attachment { name: "a".to_owned(), content_type: None, content_b64: String::new() };
             cases.push((
                 "message.attachments[0].name",
-                Compose {
-                    attachments: vec![Attachment {
-                        name: bad.clone(),
-                        ..file.clone()
-                    }],
-                    ..parts()
-                },
+                Compose { attachments: vec![Attachment { name: bad.clone(), ..file.clone() }], ..parts() },
             ));
-            let odd_type = Attachment {
-                content_type: Some(format!("text/plain; name=\"{bad}\"")),
-                ..file
-            };
-            cases.push((
-                "message.attachments[0].content_type",
-                Compose {
-                    attachments: vec![odd_type],
-                    ..parts()
-                },
-            ));
+            let odd_type = Attachment { content_type: Some(format!("text/plain; name=\"{bad}\"")), ..file };
+            cases.push(("message.attachments[0].content_type", Compose { attachments: vec![odd_type], ..parts() }));
             for (expected, parts) in cases {
                 assert_eq!(field(&parts), expected, "{parts:?}");
             }
-            assert!(matches!(
-                mailbox("message.from", &bad),
-                Err(SubmitError::BadAddress { .. })
-            ));
-            let name = Compose {
-                headers: [(format!("X-{bad}"), "v".to_owned())].into(),
-                ..parts()
-            };
+            assert!(matches!(mailbox("message.from", &bad), Err(SubmitError::BadAddress { .. })));
+            let name = Compose { headers: [(format!("X-{bad}"), "v".to_owned())].into(), ..parts() };
             assert!(field(&name).starts_with("message.headers.X-x"), "{}", field(&name));
         }
-        assert_eq!(
-            field(&Compose {
-                text: Some("a\0b".to_owned()),
-                ..parts()
-            }),
-            "message.text"
-        );
+        assert_eq!(field(&Compose { text: Some("a\0b".to_owned()), ..parts() }), "message.text");
     }
 
     #[test]
@@ -479,24 +388,15 @@ mod tests {
             "Resent-To",
             "Subject",
         ] {
-            let parts = Compose {
-                headers: [(name.to_owned(), "x".to_owned())].into(),
-                ..parts()
-            };
+            let parts = Compose { headers: [(name.to_owned(), "x".to_owned())].into(), ..parts() };
             assert_eq!(field(&parts), format!("message.headers.{name}"));
         }
         for name in ["", "a b", "a:b", "é", &"x".repeat(77)] {
-            let parts = Compose {
-                headers: [(name.to_owned(), "x".to_owned())].into(),
-                ..parts()
-            };
+            let parts = Compose { headers: [(name.to_owned(), "x".to_owned())].into(), ..parts() };
             assert!(field(&parts).starts_with("message.headers."), "{name}");
         }
         for name in ["X-Priority", "In-Reply-To", "List-Unsubscribe", "Auto-Submitted"] {
-            let parts = Compose {
-                headers: [(name.to_owned(), "<x>".to_owned())].into(),
-                ..parts()
-            };
+            let parts = Compose { headers: [(name.to_owned(), "<x>".to_owned())].into(), ..parts() };
             assert!(made(&parts).unwrap().contains(&format!("\r\n{name}: <x>\r\n")));
         }
     }
@@ -513,25 +413,10 @@ mod tests {
         };
         let to = ["a@b.example", "b@c.example", "no address"].map(str::to_owned).to_vec();
         assert_eq!(field(&Compose { to, ..parts() }), "message.to[2]");
-        assert_eq!(
-            field(&Compose {
-                cc: vec!["a@b.example, c@d.example".to_owned()],
-                ..parts()
-            }),
-            "message.cc[0]"
-        );
+        assert_eq!(field(&Compose { cc: vec!["a@b.example, c@d.example".to_owned()], ..parts() }), "message.cc[0]");
         assert_eq!(field(&file(None, "not base64!")), "message.attachments[0].content_b64");
         assert_eq!(field(&file(Some("text"), "")), "message.attachments[0].content_type");
-        assert_eq!(
-            field(&file(Some("Message/rfc822"), "")),
-            "message.attachments[0].content_type"
-        );
-        assert_eq!(
-            field(&Compose {
-                subject: Some("x".repeat(1000)),
-                ..parts()
-            }),
-            "message.subject"
-        );
+        assert_eq!(field(&file(Some("Message/rfc822"), "")), "message.attachments[0].content_type");
+        assert_eq!(field(&Compose { subject: Some("x".repeat(1000)), ..parts() }), "message.subject");
     }
 }

@@ -88,10 +88,7 @@ pub enum SubmitError {
 
 impl SubmitError {
     pub(super) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid {
-            field: field.into(),
-            reason: reason.into(),
-        }
+        Self::Invalid { field: field.into(), reason: reason.into() }
     }
 
     /// The kind that a caller sees.

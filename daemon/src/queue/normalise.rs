@@ -83,9 +83,7 @@ pub(super) enum Malformed {
 /// Brings `raw` into the form that is kept; `recipients` says whether those of the header are wanted.
 pub(super) fn normalise(raw: &[u8], missing: &Missing, recipients: bool) -> Result<Normal, Malformed> {
     if let Some(at) = raw.iter().position(|octet| *octet == 0) {
-        return Err(Malformed::Nul(
-            1 + raw[..at].iter().filter(|octet| **octet == b'\n').count(),
-        ));
+        return Err(Malformed::Nul(1 + raw[..at].iter().filter(|octet| **octet == b'\n').count()));
     }
     let (fields, body) = fields(raw)?;
     let header = Header { raw, fields };
@@ -155,9 +153,7 @@ struct Header<'a> {
 
 impl Header<'_> {
     fn named<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b Field> {
-        self.fields
-            .iter()
-            .filter(move |field| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes()))
+        self.fields.iter().filter(move |field| self.raw[field.name.clone()].eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// The unfolded value of the first field of that name (RFC 5322 §2.2.3).
@@ -166,16 +162,9 @@ impl Header<'_> {
     }
 
     fn unfolded(&self, field: &Field) -> String {
-        let octets: Vec<u8> = field
-            .lines
-            .iter()
-            .flat_map(|line| &self.raw[line.clone()])
-            .copied()
-            .collect();
+        let octets: Vec<u8> = field.lines.iter().flat_map(|line| &self.raw[line.clone()]).copied().collect();
         let text = String::from_utf8_lossy(&octets);
-        text.split_once(':')
-            .map(|(_, value)| value.to_owned())
-            .unwrap_or_default()
+        text.split_once(':').map(|(_, value)| value.to_owned()).unwrap_or_default()
     }
 
     fn addresses(&self, name: &'static str, found: &mut Vec<String>) -> Result<(), Malformed> {
@@ -194,11 +183,7 @@ impl Header<'_> {
                 || name.eq_ignore_ascii_case(b"Resent-Bcc")
                 || (without_id && name.eq_ignore_ascii_case(b"Message-ID"))
         };
-        for field in self
-            .fields
-            .iter()
-            .filter(|field| !dropped(&self.raw[field.name.clone()]))
-        {
+        for field in self.fields.iter().filter(|field| !dropped(&self.raw[field.name.clone()])) {
             for line in &field.lines {
                 octets.extend_from_slice(&self.raw[line.clone()]);
                 octets.extend_from_slice(b"\r\n");
@@ -233,10 +218,7 @@ fn fields(raw: &[u8]) -> Result<(Vec<Field>, Option<usize>), Malformed> {
             (b' ' | b'\t', Some(field)) => field.lines.push(line),
             _ => {
                 let name = field_name(text).ok_or(Malformed::NotAField(number))?;
-                fields.push(Field {
-                    name: line.start..line.start + name,
-                    lines: vec![line],
-                });
+                fields.push(Field { name: line.start..line.start + name, lines: vec![line] });
             }
         }
     }
@@ -287,10 +269,7 @@ mod tests {
     use super::*;
 
     fn missing() -> Missing {
-        Missing {
-            date: "Tue, 24 Nov 2026 12:00:00 +0000".to_owned(),
-            id_left: "01J0".to_owned(),
-        }
+        Missing { date: "Tue, 24 Nov 2026 12:00:00 +0000".to_owned(), id_left: "01J0".to_owned() }
     }
 
     fn normal(raw: impl AsRef<[u8]>) -> Normal {
@@ -351,11 +330,7 @@ mod tests {
         ];
         for (body, expected) in bodies {
             let octets = normal(format!("{raw}{body}")).octets;
-            assert_eq!(
-                String::from_utf8_lossy(&octets),
-                format!("{WHOLE}{expected}"),
-                "{body:?}"
-            );
+            assert_eq!(String::from_utf8_lossy(&octets), format!("{WHOLE}{expected}"), "{body:?}");
         }
     }
 
@@ -367,13 +342,7 @@ mod tests {
         let text = String::from_utf8(normal.octets).unwrap();
         assert_eq!(
             normal.recipients,
-            [
-                "c@d.example",
-                "e@d.example",
-                "hidden@d.example",
-                "more@d.example",
-                "last@d.example"
-            ]
+            ["c@d.example", "e@d.example", "hidden@d.example", "more@d.example", "last@d.example"]
         );
         assert_eq!(
             text,
@@ -405,10 +374,8 @@ mod tests {
         assert!(latin.eight_bit);
         let header = normal(format!("X-Name: Grüße\r\n{WHOLE}plain"));
         assert!(header.eight_bit && header.utf8_header);
-        let subject = normal(format!(
-            "From: a@b.example\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n {}\r\n\r\n",
-            "x".repeat(300)
-        ));
+        let subject =
+            normal(format!("From: a@b.example\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n {}\r\n\r\n", "x".repeat(300)));
         let subject = subject.subject.unwrap();
         assert!(subject.starts_with("Grüße x"), "{subject}");
         assert_eq!(subject.chars().count(), 200);
@@ -416,16 +383,10 @@ mod tests {
 
     #[test]
     fn what_could_be_smuggled_is_refused() {
-        assert_eq!(
-            refused("From: a@b.example\r\nSubject: x\rBcc: v@d.example\r\n\r\n"),
-            Malformed::BareCr(2)
-        );
+        assert_eq!(refused("From: a@b.example\r\nSubject: x\rBcc: v@d.example\r\n\r\n"), Malformed::BareCr(2));
         assert_eq!(refused("From: a@b.example\r\r\n\r\nbody"), Malformed::BareCr(1));
         assert_eq!(refused("From: a@b.example\n\nli\0ne"), Malformed::Nul(3));
-        assert_eq!(
-            refused("From: a@b.example\nFROM : e@d.example\n\n"),
-            Malformed::Twice("From")
-        );
+        assert_eq!(refused("From: a@b.example\nFROM : e@d.example\n\n"), Malformed::Twice("From"));
         assert_eq!(
             refused("From: a@b.example\nSender: e@d.example\nsender: f@d.example\n\n"),
             Malformed::Twice("Sender")
@@ -449,18 +410,9 @@ mod tests {
         assert_eq!(refused(""), Malformed::NoFrom);
         assert_eq!(refused("\nFrom: a@b.example\n"), Malformed::NoFrom);
         assert_eq!(refused(b"From: a@b.example\nX: \xfc\n\n"), Malformed::Charset);
-        assert_eq!(
-            refused(format!("From: a@b.example\nX: {}\n\n", "x".repeat(1000))),
-            Malformed::LongLine(2)
-        );
-        assert!(matches!(
-            refused("From: root\n\n"),
-            Malformed::Address { field: "From", .. }
-        ));
-        assert!(matches!(
-            refused("From: a@b.example\nTo: c@d.example, e\n\n"),
-            Malformed::Address { field: "To", .. }
-        ));
+        assert_eq!(refused(format!("From: a@b.example\nX: {}\n\n", "x".repeat(1000))), Malformed::LongLine(2));
+        assert!(matches!(refused("From: root\n\n"), Malformed::Address { field: "From", .. }));
+        assert!(matches!(refused("From: a@b.example\nTo: c@d.example, e\n\n"), Malformed::Address { field: "To", .. }));
         assert!(normalise(b"From: a@b.example\nTo: e\n\n", &missing(), false).is_ok());
     }
 
