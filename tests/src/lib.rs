@@ -1,1 +1,3 @@
-//! x
+//! What the end-to-end suite stands on: the sandbox servers.
+
+pub mod sandbox;
