@@ -61,3 +61,10 @@ pub(super) fn after(at: Timestamp, life: Duration) -> Timestamp {
 pub(super) async fn wait(time: Duration) {
     tokio::time::sleep(time).await;
 }
+
+/// What `future` brings within `time` of tokio's clock.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that tests pause")]
+pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    tokio::time::timeout(time, future).await.ok()
+}

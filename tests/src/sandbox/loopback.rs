@@ -213,3 +213,173 @@ async fn answer(
     let response = server.answer(http::Request::from_parts(parts, body)).await?;
     Ok(response.map(Full::new))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use http::{Request, Response, header};
+    use rustls::pki_types::ServerName;
+    use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+
+    use super::super::authorization::{Browser, Decision, Endpoint, Fault};
+    use super::*;
+
+    async fn tls(sandbox: &Sandbox, stream: TcpStream) -> TlsStream<TcpStream> {
+        let connector = TlsConnector::from(sandbox.pki.client_config().unwrap());
+        connector
+            .connect(ServerName::try_from("localhost").unwrap(), stream)
+            .await
+            .unwrap()
+    }
+
+    /// One HTTP/1.1 exchange in octets over TLS.
+    async fn exchange(sandbox: &Sandbox, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
+        let port = sandbox.issuer.rsplit(':').next().unwrap();
+        let mut stream = tls(sandbox, TcpStream::connect(format!("127.0.0.1:{port}")).await?).await;
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let mut head = vec![
+            format!("{} {path} HTTP/1.1", request.method()),
+            format!("Host: localhost:{port}"),
+            "Connection: close".to_owned(),
+            format!("Content-Length: {}", request.body().len()),
+        ];
+        head.extend(
+            request
+                .headers()
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())),
+        );
+        stream
+            .write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())
+            .await?;
+        stream.write_all(request.body()).await?;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut lines = head.split("\r\n");
+        let mut response = Response::builder().status(&lines.next().unwrap()[9..12]);
+        for line in lines {
+            let (name, value) = line.split_once(": ").unwrap();
+            response = response.header(name, value);
+        }
+        Ok(response.body(Bytes::from(body.to_owned())).unwrap())
+    }
+
+    async fn service_token(sandbox: &Sandbox) -> io::Result<String> {
+        let basic = STANDARD.encode(format!("{}:{}", SERVICE_CLIENT.0, SERVICE_CLIENT.1));
+        let request = Request::post("/token")
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from_static(b"grant_type=client_credentials"))
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(exchange(sandbox, request).await?.body()).unwrap();
+        Ok(answer["access_token"].as_str().unwrap().to_owned())
+    }
+
+    /// Sends each step (an empty one sends nothing) and reads one reply for it.
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin>(stream: S, steps: &[&str]) -> (BufReader<S>, Vec<String>) {
+        let mut stream = BufReader::new(stream);
+        let mut replies = Vec::new();
+        for step in steps {
+            if !step.is_empty() {
+                stream
+                    .get_mut()
+                    .write_all(format!("{step}\r\n").as_bytes())
+                    .await
+                    .unwrap();
+            }
+            let mut reply = String::new();
+            loop {
+                let before = reply.len();
+                stream.read_line(&mut reply).await.unwrap();
+                if reply.len() == before || reply.as_bytes().get(before + 3) != Some(&b'-') {
+                    break;
+                }
+            }
+            replies.push(reply);
+        }
+        (stream, replies)
+    }
+
+    #[tokio::test]
+    async fn a_token_from_https_sends_a_mail_on_both_ports() {
+        let sandbox = Sandbox::start().await.unwrap();
+        let token = service_token(&sandbox).await.unwrap();
+        let blob = STANDARD.encode(format!("user={SERVICE_MAILBOX}\u{1}auth=Bearer {token}\u{1}\u{1}"));
+        let auth = format!("AUTH XOAUTH2 {blob}");
+        let letter = [
+            "EHLO me",
+            &auth,
+            "MAIL FROM:<a@x.test>",
+            "RCPT TO:<b@x.test>",
+            "DATA",
+            "hello\r\n.",
+            "QUIT",
+        ];
+
+        let plain = TcpStream::connect(("127.0.0.1", sandbox.starttls_port)).await.unwrap();
+        let (plain, _) = speak(plain, &["", "EHLO me", "STARTTLS"]).await;
+        let (_, replies) = speak(tls(&sandbox, plain.into_inner()).await, &letter).await;
+        assert!(
+            replies[5].starts_with("250 2.0.0") && replies[6].starts_with("221 "),
+            "{replies:?}"
+        );
+
+        let stream = TcpStream::connect(("127.0.0.1", sandbox.implicit_tls_port))
+            .await
+            .unwrap();
+        let (stream, greeting) = speak(tls(&sandbox, stream).await, &[""]).await;
+        assert!(greeting[0].starts_with("220 "));
+        let (_, replies) = speak(stream.into_inner(), &letter).await;
+        assert!(replies[5].starts_with("250 2.0.0"), "{replies:?}");
+        assert_eq!(sandbox.smtp.delivered_to("b@x.test").len(), 2);
+
+        let relay = TcpStream::connect(("127.0.0.1", sandbox.relay_port)).await.unwrap();
+        let steps = [
+            "",
+            "EHLO me",
+            "MAIL FROM:<a@x.test>",
+            "RCPT TO:<b@x.test>",
+            "DATA",
+            "hello\r\n.",
+        ];
+        speak(relay, &steps).await;
+        assert_eq!(sandbox.relay.delivered_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_pages_can_be_walked_over_https() {
+        let sandbox = Sandbox::start().await.unwrap();
+        let url = format!(
+            "{}/authorize?response_type=code&client_id={}&redirect_uri=http://127.0.0.1:1/callback&state=s\
+             &code_challenge=0123456789012345678901234567890123456789012&code_challenge_method=S256",
+            sandbox.issuer, WEB_CLIENT.0
+        );
+        let send = |request| -> Pin<Box<dyn Future<Output = _> + Send + '_>> { Box::pin(exchange(&sandbox, request)) };
+        let back = Browser::via(send)
+            .grant(&url, WEB_LOGIN.0, WEB_LOGIN.1, &Decision::Allow)
+            .await
+            .unwrap();
+        assert!(back.starts_with("http://127.0.0.1:1/callback?code="), "{back}");
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_a_cut_connection_and_stopping_closes_the_ports() {
+        let sandbox = Sandbox::start().await.unwrap();
+        sandbox.authorization.fail(Endpoint::Token, Fault::drop_response(), 1);
+        assert!(service_token(&sandbox).await.is_err());
+        assert!(sandbox.authorization.token_requests(SERVICE_CLIENT.0)[0].granted);
+        assert!(service_token(&sandbox).await.is_ok());
+        let ports = [sandbox.starttls_port, sandbox.implicit_tls_port, sandbox.relay_port];
+        sandbox.stop().await;
+        for port in ports {
+            assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+        }
+    }
+}

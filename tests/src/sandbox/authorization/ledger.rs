@@ -182,8 +182,7 @@ impl Ledger {
             return Err(None);
         }
         let in_grace = match (known.replaced_at, client.rotation) {
-            (None, _) => false,
-            (Some(_), Rotation::KeepsOld | Rotation::None) => false,
+            (None, _) | (Some(_), Rotation::KeepsOld | Rotation::None) => false,
             (Some(at), Rotation::Grace(grace)) if now < after(at, grace) => true,
             (Some(_), _) => {
                 self.kill(known.family);

@@ -3,6 +3,8 @@
 //! `GET /authorize` shows a login form, `POST /login` a consent form, `POST /consent` sends the browser back with a code
 //! or with `error=access_denied`. A request whose client or redirect URI is wrong never redirects (RFC 6749 §4.1.2.1).
 
+use std::fmt::Write as _;
+
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -221,16 +223,12 @@ fn login_page(number: &str, interaction: &Interaction, problem: &str) -> String 
 }
 
 fn consent_page(number: &str, interaction: &Interaction, user: &User) -> String {
-    let boxes: String = interaction
-        .scopes
-        .iter()
-        .map(|scope| {
-            let scope = escape(scope);
-            format!(
-                "<li><label><input type=\"checkbox\" name=\"scope:{scope}\" value=\"on\" checked> {scope}</label></li>"
-            )
-        })
-        .collect();
+    let mut boxes = String::new();
+    for scope in &interaction.scopes {
+        let scope = escape(scope);
+        let field = format!("<input type=\"checkbox\" name=\"scope:{scope}\" value=\"on\" checked>");
+        let _ = write!(boxes, "<li><label>{field} {scope}</label></li>");
+    }
     let (client, number) = (escape(&interaction.client_id), escape(number));
     let (login, mailbox) = (escape(&user.login), escape(&user.mailbox));
     page(&format!(

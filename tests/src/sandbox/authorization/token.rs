@@ -64,7 +64,7 @@ impl State {
                     ..Decided::of(response)
                 }
             }
-            Err(refusal) => refused(refusal, now),
+            Err(refusal) => refused(&refusal, now),
         }
     }
 
@@ -80,7 +80,7 @@ impl State {
         });
         match decided {
             Ok(()) => Decided::of(json_response(200, &json!({}), now)),
-            Err(refusal) => refused(refusal, now),
+            Err(refusal) => refused(&refusal, now),
         }
     }
 
@@ -371,7 +371,7 @@ fn body_of(request: &Request<Bytes>) -> Result<Form, Refusal> {
     Form::parse(text).map_err(|error| Refusal::new("invalid_request", error.to_string()))
 }
 
-fn refused(refusal: Refusal, now: Timestamp) -> Decided {
+fn refused(refusal: &Refusal, now: Timestamp) -> Decided {
     let status = if refusal.error == "invalid_client" { 401 } else { 400 };
     let body = json!({ "error": refusal.error, "error_description": refusal.description });
     let mut response = json_response(status, &body, now);

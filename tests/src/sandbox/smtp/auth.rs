@@ -28,10 +28,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(refusal) => return self.answer(Phase::Auth, None, |_| Reply::of(refusal)).await,
         };
         let first = match initial {
-            Some(text) => match self.server.strikes(Phase::Auth) {
-                None => text.to_owned(),
-                fault => return self.answer_struck(fault, |_| Reply::of("451 4.7.0 Not now")).await,
-            },
+            Some(text) => {
+                let fault = self.server.strikes(Phase::Auth);
+                if fault.is_some() {
+                    return self.answer_struck(fault, |_| Reply::of("451 4.7.0 Not now")).await;
+                }
+                text.to_owned()
+            }
             None => {
                 let prompt = if mechanism == Mechanism::Login {
                     "334 VXNlcm5hbWU6"
@@ -81,9 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(mechanism) = known.filter(|known| self.mechanisms(&behaviour).contains(known)) else {
             self.server.offence(format!("AUTH {name} is not offered"));
             let over_tls = known.is_some_and(|known| behaviour.auth_over_tls.contains(&known));
-            return Err(match over_tls && !self.wire.is_tls() {
-                true => "530 5.7.0 Must issue a STARTTLS command first",
-                false => "504 5.7.4 Unrecognized authentication type",
+            return Err(if over_tls && !self.wire.is_tls() {
+                "530 5.7.0 Must issue a STARTTLS command first"
+            } else {
+                "504 5.7.4 Unrecognized authentication type"
             });
         };
         Ok(mechanism)

@@ -113,6 +113,8 @@ pub struct Behaviour {
     pub max_connections: Option<usize>,
     /// Sessions of one user beyond this many get `432` at their login.
     pub max_sessions_per_user: Option<usize>,
+    /// A session that says nothing for this long hears `421` and is closed.
+    pub idle_limit: Option<Duration>,
     /// MAIL commands of one connection beyond this many get `421`.
     pub max_messages: Option<usize>,
     /// Recipients of one message beyond this many are refused.
@@ -156,6 +158,7 @@ impl Default for Behaviour {
             response_limit: 12_288,
             max_connections: None,
             max_sessions_per_user: None,
+            idle_limit: None,
             max_messages: None,
             max_recipients: None,
             too_many_recipients: "452 4.5.3 Too many recipients".into(),

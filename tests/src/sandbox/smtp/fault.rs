@@ -255,8 +255,13 @@ impl Script {
     }
 }
 
+/// How a local part begins, the phase, and what it asks for there, told how long `slow` takes.
+type AskedByRecipient = (&'static str, Phase, fn(Duration) -> Fault);
+/// How a local part begins, and what it asks for at MAIL.
+type AskedBySender = (&'static str, fn() -> Fault);
+
 /// The local parts that ask for a fault by how they begin: phase and what is done there.
-const RECIPIENTS: [(&str, Phase, fn(Duration) -> Fault); 9] = [
+const RECIPIENTS: [AskedByRecipient; 9] = [
     ("tempfail", Phase::Rcpt, |_| {
         Fault::reply("451 4.3.2 Temporary server error. Please try again later")
     }),
@@ -277,7 +282,7 @@ const RECIPIENTS: [(&str, Phase, fn(Duration) -> Fault); 9] = [
 ];
 
 /// The senders that ask for a fault at MAIL.
-const SENDERS: [(&str, fn() -> Fault); 2] = [
+const SENDERS: [AskedBySender; 2] = [
     ("badfrom", || {
         Fault::reply("550 5.7.60 SMTP; Client does not have permissions to send as this sender")
     }),

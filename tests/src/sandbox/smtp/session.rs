@@ -55,22 +55,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if start == Start::ImplicitTls {
             self.handshake().await?;
         }
-        let crowded = {
-            let open = self.server.open_connections();
-            self.server.behaviour().max_connections.is_some_and(|most| open > most)
-        };
-        let code = self
-            .answer(Phase::Greeting, None, |session| match crowded {
-                true => Reply::of("421 4.7.0 Too many connections, try again later"),
-                false => Reply::of(format!("220 {} ESMTP sandbox", session.server.behaviour().name)),
+        let open = self.server.open_connections();
+        let crowded = self.server.behaviour().max_connections.is_some_and(|most| open > most);
+        let mut code = self
+            .answer(Phase::Greeting, None, |session| {
+                if crowded {
+                    Reply::of("421 4.7.0 Too many connections, try again later")
+                } else {
+                    Reply::of(format!("220 {} ESMTP sandbox", session.server.behaviour().name))
+                }
             })
             .await?;
-        let mut code = code;
         while code != 421 && code != 221 {
-            let line = self.wire.line().await?;
-            code = self.command(&line).await?;
+            code = match self.next_line().await? {
+                Some(line) => self.command(&line).await?,
+                None => self.say(&Reply::of("421 4.4.2 Idle for too long, closing")).await?,
+            };
         }
         Ok(())
+    }
+
+    /// The next command line; `None` when the client says nothing for too long.
+    async fn next_line(&mut self) -> Result<Option<Line>, Over> {
+        match self.server.behaviour().idle_limit {
+            None => self.wire.line().await.map(Some),
+            Some(limit) => tokio::select! {
+                line = self.wire.line() => line.map(Some),
+                () = wait(limit) => {
+                    self.wire.forget_input();
+                    Ok(None)
+                }
+            },
+        }
     }
 
     /// Carries one command line out; returns the code of the reply.
@@ -237,9 +253,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let code = self
             .answer(Phase::StartTls, None, |session| {
                 let behaviour = session.server.behaviour();
-                match behaviour.starttls && behaviour.tls.is_some() && !session.wire.is_tls() {
-                    true => Reply::of("220 2.0.0 Ready to start TLS"),
-                    false => Reply::of("502 5.5.1 STARTTLS is not available here"),
+                if behaviour.starttls && behaviour.tls.is_some() && !session.wire.is_tls() {
+                    Reply::of("220 2.0.0 Ready to start TLS")
+                } else {
+                    Reply::of("502 5.5.1 STARTTLS is not available here")
                 }
             })
             .await?;

@@ -194,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.wire.line().await?;
         self.answer_struck(Some(fault), |_| Reply::of("421 4.3.2 Shutting down"))
             .await?;
+        self.wire.flush().await?;
         Err(Over)
     }
 

@@ -1,7 +1,11 @@
-//! The submission server, driven with octets as a client would send them.
+//! The submission server, driven with octets as a client would send them: in this file what the tests share.
+
+mod faults;
+mod login;
+mod mail;
+mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::sandbox::pki::{Flaw, Pki};
+use crate::sandbox::pki::Pki;
 
 /// The client's side of a connection.
 struct Wire<S>(S, Vec<u8>);
@@ -110,60 +114,27 @@ async fn over_tls(pki: &Pki, wire: Wire<DuplexStream>) -> std::io::Result<Wire<T
     ))
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_mail_goes_through_starttls_and_xoauth2_as_it_was_sent() {
-    let pki = Pki::new().unwrap();
-    let tls = Some(pki.issue(Flaw::Sound).unwrap().config);
-    let server = server(Behaviour {
-        tls,
-        auth_before_tls: Vec::new(),
-        ..behaviour()
-    });
-    let mut wire = connect(&server, Start::Plain);
-    assert_eq!(wire.reply().await, "220 mail.sandbox.test ESMTP sandbox");
-    let hello = wire.ask("EHLO client.sandbox.test").await;
-    assert!(
-        hello.contains("|250-STARTTLS") || hello.ends_with("|250 STARTTLS"),
-        "{hello}"
-    );
-    assert!(!hello.contains("AUTH"), "{hello}");
-    assert_eq!(
-        wire.ask("AUTH XOAUTH2").await,
-        "530 5.7.0 Must issue a STARTTLS command first"
-    );
-    assert_eq!(wire.ask("STARTTLS").await, "220 2.0.0 Ready to start TLS");
-    let mut wire = over_tls(&pki, wire).await.unwrap();
-    let hello = wire.ask("EHLO client.sandbox.test").await;
-    assert!(
-        hello.ends_with("250 AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER") && !hello.contains("STARTTLS"),
-        "{hello}"
-    );
-    assert!(wire.ask("MAIL FROM:<a@sandbox.test>").await.starts_with("530 5.7.57"));
-    assert!(
-        wire.ask(&format!("AUTH XOAUTH2 {}", xoauth2("good")))
-            .await
-            .starts_with("235 2.7.0")
-    );
-    wire.send("MAIL FROM:<a@sandbox.test> SIZE=20\r\nRCPT TO:<b@sandbox.test>\r\nDATA\r\n")
-        .await;
-    for code in ["250 2.1.0", "250 2.1.5", "354 "] {
-        assert!(wire.reply().await.starts_with(code));
+const LETTER: &str = "Subject: x\r\n\r\nhello\r\n.";
+
+/// Sends a letter over a session that is logged in; the reply to each step, up to the first that is no success.
+async fn send_letter(wire: &mut Wire<DuplexStream>, from: &str, to: &str) -> Vec<String> {
+    let mut replies = Vec::new();
+    for step in [
+        &format!("MAIL FROM:<{from}>"),
+        &format!("RCPT TO:<{to}>"),
+        "DATA",
+        LETTER,
+    ] {
+        replies.push(wire.ask(step).await);
+        if !replies.last().is_some_and(|reply| reply.starts_with(['2', '3'])) {
+            break;
+        }
     }
-    assert_eq!(
-        wire.ask("Subject: x\r\n\r\n..dot\r\n...\r\n.").await,
-        "250 2.0.0 OK queued as 1"
-    );
-    assert_eq!(wire.ask("QUIT").await, "221 2.0.0 Bye");
-    assert_eq!(wire.reply().await, "");
-    let mail = server.delivered().remove(0);
-    assert_eq!(mail.text(), "Subject: x\r\n\r\n.dot\r\n..\r\n");
-    assert_eq!(
-        (mail.from.as_str(), mail.to, mail.tls),
-        ("a@sandbox.test", vec!["b@sandbox.test".to_owned()], true)
-    );
-    assert_eq!(
-        (mail.login.as_deref(), mail.parameters),
-        (Some("a@sandbox.test"), vec!["SIZE=20".to_owned()])
-    );
-    assert_eq!(server.offences(), ["AUTH XOAUTH2 is not offered"]);
+    replies
+}
+
+/// The reply to the last step of [`send_letter`], over a new session.
+async fn outcome(server: &SmtpServer, from: &str, to: &str) -> String {
+    let mut wire = logged_in(server).await;
+    send_letter(&mut wire, from, to).await.pop().unwrap()
 }

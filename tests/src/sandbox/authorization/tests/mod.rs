@@ -1,9 +1,12 @@
-//! The authorization server, driven as a client would drive it.
+//! The authorization server, driven as a client would drive it: in this file what the tests share.
 
-use std::time::Duration;
+mod client_authentication;
+mod faults;
+mod grants;
+mod pages;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response, header};
 use hyper::body::Bytes;
 use jiff::Timestamp;
@@ -12,6 +15,7 @@ use serde_json::Value;
 use super::form::{Form, encode};
 use super::token::s256;
 use super::*;
+use crate::sandbox::clock::within;
 
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters";
 const REDIRECT: &str = "http://127.0.0.1:4711/callback";
@@ -106,29 +110,4 @@ async fn refresh(server: &AuthorizationServer, refresh_token: &str) -> (u16, Val
 
 fn text(answer: &Value, name: &str) -> String {
     answer[name].as_str().unwrap_or_default().to_owned()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_gets_a_token_of_its_own_that_ends_when_it_said() {
-    let server = server();
-    server.set_access_token_life(Duration::from_secs(5));
-    let (status, answer) = service_token(&server).await;
-    assert_eq!(
-        (status, &answer["expires_in"], &answer["token_type"]),
-        (200, &5.into(), &"Bearer".into())
-    );
-    assert_eq!(
-        (answer.get("refresh_token"), &answer["scope"]),
-        (None, &"smtp.send".into())
-    );
-    let token = text(&answer, "access_token");
-    let owner = server.registry().owner_of(&token).unwrap();
-    assert_eq!(
-        (owner.mailbox.as_str(), owner.client_id.as_str()),
-        ("svc@sandbox.test", "svc")
-    );
-    tokio::time::advance(Duration::from_millis(4999)).await;
-    assert!(server.registry().owner_of(&token).is_some());
-    tokio::time::advance(Duration::from_millis(1)).await;
-    assert!(server.registry().owner_of(&token).is_none());
 }
