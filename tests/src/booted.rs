@@ -27,14 +27,8 @@ pub struct Booted {
 impl Booted {
     /// Boots, in about half a second.
     pub fn start(network: Network) -> Result<Self, RigError> {
-        let environment: &[_] = if network == Network::Host {
-            &[("RIG_NET", "host")]
-        } else {
-            &[]
-        };
-        Ok(Self {
-            held: Held::start("systemd/hold", &[], environment)?,
-        })
+        let environment: &[_] = if network == Network::Host { &[("RIG_NET", "host")] } else { &[] };
+        Ok(Self { held: Held::start("systemd/hold", &[], environment)? })
     }
 
     /// Boots; where that cannot be, the calling test counts as skipped and gets nothing.
@@ -60,10 +54,7 @@ impl Booted {
     /// Runs a command inside, as root, for at most a minute.
     pub fn run(&self, command: &[&str]) -> Result<Output, RigError> {
         let mut inside = Command::new(rig_file("systemd/in"));
-        inside
-            .arg(self.held.value("BOOTED_DIR"))
-            .args(command)
-            .stdin(Stdio::null());
+        inside.arg(self.held.value("BOOTED_DIR")).args(command).stdin(Stdio::null());
         Ok(inside.output()?)
     }
 
@@ -74,13 +65,8 @@ impl Booted {
         if answer.status.success() {
             return Ok(out);
         }
-        let said = format!("{out}\n{}", String::from_utf8_lossy(&answer.stderr))
-            .trim()
-            .to_owned();
-        Err(RigError::Script {
-            script: command.join(" "),
-            said,
-        })
+        let said = format!("{out}\n{}", String::from_utf8_lossy(&answer.stderr)).trim().to_owned();
+        Err(RigError::Script { script: command.join(" "), said })
     }
 
     /// Copies a file in, with its permissions, as root's. Not below `/run` and `/tmp`, which the booted system mounts anew.

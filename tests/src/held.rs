@@ -68,11 +68,7 @@ impl Held {
                 }
             }
         }
-        let mut held = Self {
-            script: child,
-            stdin,
-            values,
-        };
+        let mut held = Self { script: child, stdin, values };
         if ready { Ok(held) } else { Err(held.failure(script)) }
     }
 
@@ -93,10 +89,7 @@ impl Held {
             // Whatever could be read is part of the message.
             let _ = stderr.read_to_string(&mut said);
         }
-        RigError::Script {
-            script: script.to_owned(),
-            said: said.trim().to_owned(),
-        }
+        RigError::Script { script: script.to_owned(), said: said.trim().to_owned() }
     }
 }
 

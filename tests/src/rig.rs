@@ -115,9 +115,7 @@ impl Rig {
     /// Starts `peers` and waits until each answers. Dovecot needs the other two of [`Peer::MAIL`].
     pub fn start(peers: &[Peer]) -> Result<Self, RigError> {
         let names: Vec<&str> = peers.iter().map(|peer| peer.name()).collect();
-        Ok(Self {
-            held: Held::start("bin/hold", &names, &[])?,
-        })
+        Ok(Self { held: Held::start("bin/hold", &names, &[])? })
     }
 
     /// Starts `peers`; where one is not installed the calling test counts as skipped and gets nothing.
@@ -215,8 +213,7 @@ impl Rig {
 
     /// Sets how long things of a kind live from now on: `AccessToken` (of a person), `ClientCredentials`, `RefreshToken`, …
     pub fn set_ttl(&self, kind: &str, seconds: u32) -> Result<(), RigError> {
-        self.admin("POST", "/ttl", &serde_json::json!({ kind: seconds }).to_string())
-            .map(drop)
+        self.admin("POST", "/ttl", &serde_json::json!({ kind: seconds }).to_string()).map(drop)
     }
 
     /// Lets the next `count` requests at `path` (`/token`, `/token/introspection`, …) meet a fault.
@@ -251,22 +248,16 @@ impl Rig {
 
     /// Lets headless Chromium cancel at the login page and follow the redirect.
     pub fn chromium_denial(&self, url: &str) -> Result<Page, RigError> {
-        Ok(serde_json::from_str(
-            &self.node("browser/consent.mjs", &[url, "--deny"])?,
-        )?)
+        Ok(serde_json::from_str(&self.node("browser/consent.mjs", &[url, "--deny"])?)?)
     }
 
     /// The messages in a mailbox, in the order of arrival, each with the lines on top that servers add.
     pub fn mailbox(&self, address: &str) -> Result<Vec<Vec<u8>>, RigError> {
-        let folder = Path::new(self.held.value("RIG_MAIL"))
-            .join(address.to_lowercase())
-            .join("Maildir/new");
+        let folder = Path::new(self.held.value("RIG_MAIL")).join(address.to_lowercase()).join("Maildir/new");
         if !folder.exists() {
             return Ok(Vec::new());
         }
-        let mut files = fs::read_dir(folder)?
-            .map(|entry| Ok(entry?.path()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
         files.sort();
         Ok(files.iter().map(fs::read).collect::<io::Result<_>>()?)
     }
@@ -277,18 +268,11 @@ impl Rig {
 
     fn node(&self, script: &str, arguments: &[&str]) -> Result<String, RigError> {
         let mut command = Command::new("node");
-        command
-            .arg(rig_file(script))
-            .args(arguments)
-            .envs(self.held.values())
-            .stdin(Stdio::null());
+        command.arg(rig_file(script)).args(arguments).envs(self.held.values()).stdin(Stdio::null());
         let answer = command.output()?;
         if !answer.status.success() {
             let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-            return Err(RigError::Script {
-                script: script.to_owned(),
-                said,
-            });
+            return Err(RigError::Script { script: script.to_owned(), said });
         }
         Ok(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
     }
@@ -297,16 +281,9 @@ impl Rig {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port("AS_ADMIN")))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         // HTTP/1.0, so that the answer ends with the connection.
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
+        write!(stream, "{method} {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        Ok(answer
-            .split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default())
+        Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
     }
 }

@@ -13,10 +13,7 @@ use crate::held::rig_file;
 
 /// Says why one of `what` cannot run here: a name that `tests/rig/bin/missing` knows, or any program.
 pub fn missing(what: &[&str]) -> Option<String> {
-    let answer = Command::new(rig_file("bin/missing"))
-        .args(what)
-        .stdin(Stdio::null())
-        .output();
+    let answer = Command::new(rig_file("bin/missing")).args(what).stdin(Stdio::null()).output();
     let why = match answer {
         Ok(answer) => String::from_utf8_lossy(&answer.stdout).trim().replace('\n', "; "),
         Err(error) => format!("tests/rig/bin/missing does not run: {error}"),
@@ -38,10 +35,7 @@ pub fn available(what: &[&str]) -> bool {
 /// # Panics
 /// With `CI=true`.
 pub fn skip(why: &str) {
-    assert!(
-        env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "may not be skipped with CI=true: {why}"
-    );
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "may not be skipped with CI=true: {why}");
     // Not by print macros, which the test harness captures.
     let _ = writeln!(io::stdout(), "skipped: {why}");
     let Some(list) = env::var_os("FRANKD_TEST_SKIPS") else {
@@ -49,13 +43,9 @@ pub fn skip(why: &str) {
     };
     let test = env::var("NEXTEST_TEST_NAME")
         .unwrap_or_else(|_| thread::current().name().unwrap_or("a test without a name").to_owned());
-    let written = File::options()
-        .append(true)
-        .create(true)
-        .open(list)
-        .and_then(|mut list| {
-            // One write, since tests run side by side.
-            list.write_all(format!("{test}: {why}\n").as_bytes())
-        });
+    let written = File::options().append(true).create(true).open(list).and_then(|mut list| {
+        // One write, since tests run side by side.
+        list.write_all(format!("{test}: {why}\n").as_bytes())
+    });
     assert!(written.is_ok(), "the list of skipped tests cannot be written");
 }

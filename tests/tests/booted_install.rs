@@ -37,16 +37,10 @@ fn copy_sources(system: &Booted) -> Result<(), Failure> {
     for program in ["frankd", "frankctl"] {
         let path = format!("{BUILT}/{program}");
         system.write(&path, STAND_IN)?;
-        fs::set_permissions(
-            system.root().join(path.trim_start_matches('/')),
-            Permissions::from_mode(0o755),
-        )?;
+        fs::set_permissions(system.root().join(path.trim_start_matches('/')), Permissions::from_mode(0o755))?;
     }
     // The stand-in is a shell script: the one that says ready is a child of the main process.
-    system.write(
-        "/etc/systemd/system/frankd.service.d/stand-in.conf",
-        "[Service]\nNotifyAccess=all\n",
-    )?;
+    system.write("/etc/systemd/system/frankd.service.d/stand-in.conf", "[Service]\nNotifyAccess=all\n")?;
     Ok(())
 }
 
@@ -62,13 +56,7 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     copy_sources(&system)?;
 
     system.check(&[INSTALL, BUILT])?;
-    let units = [
-        "systemctl",
-        "is-active",
-        "frankd.service",
-        "frankd.socket",
-        "frankd-submit.socket",
-    ];
+    let units = ["systemctl", "is-active", "frankd.service", "frankd.socket", "frankd-submit.socket"];
     assert_eq!(system.check(&units)?, "active\nactive\nactive");
     assert_eq!(mode_and_owner(&system, "/run/frankd/control.sock")?, "660 root:frankd");
     assert_eq!(mode_and_owner(&system, "/run/frankd/submit.sock")?, "666 root:frankd");
@@ -88,10 +76,7 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     }
 
     let named = |names: &str| shown.contains(&format!("LISTEN_FDNAMES={names}\n"));
-    assert!(
-        named("control:submit") || named("submit:control"),
-        "in either order: {shown}"
-    );
+    assert!(named("control:submit") || named("submit:control"), "in either order: {shown}");
 
     // Again: the configuration stays as it was edited, and the service runs anew.
     system.write("/etc/frankd/frankd.toml", "# edited\n")?;
@@ -102,15 +87,9 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     assert_eq!(system.check(&["cat", "/etc/frankd/frankd.toml"])?, "# edited");
 
     system.check(&[INSTALL, "--uninstall"])?;
-    system
-        .check(&["systemctl", "cat", "frankd.service"])
-        .expect_err("the unit is gone");
-    system
-        .check(&["test", "-e", "/run/frankd"])
-        .expect_err("the sockets are gone");
-    system
-        .check(&["test", "-e", "/usr/local/sbin/frankd"])
-        .expect_err("the program is gone");
+    system.check(&["systemctl", "cat", "frankd.service"]).expect_err("the unit is gone");
+    system.check(&["test", "-e", "/run/frankd"]).expect_err("the sockets are gone");
+    system.check(&["test", "-e", "/usr/local/sbin/frankd"]).expect_err("the program is gone");
     assert_eq!(system.check(&["cat", "/etc/frankd/frankd.toml"])?, "# edited");
     system.check(&["test", "-e", "/var/lib/frankd/shown"])?;
 
@@ -118,20 +97,11 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     system.check(&[INSTALL, BUILT])?;
     assert_eq!(system.check(&units)?, "active\nactive\nactive");
     system.check(&[INSTALL, "--purge"])?;
-    for path in [
-        "/etc/frankd",
-        "/var/lib/frankd",
-        "/run/frankd",
-        "/usr/local/lib/systemd/system/frankd.service",
-    ] {
+    for path in ["/etc/frankd", "/var/lib/frankd", "/run/frankd", "/usr/local/lib/systemd/system/frankd.service"] {
         system.check(&["test", "-e", path]).expect_err(path);
     }
-    system
-        .check(&["getent", "passwd", "frankd"])
-        .expect_err("the user is gone");
-    system
-        .check(&["getent", "group", "frankd"])
-        .expect_err("the group is gone");
+    system.check(&["getent", "passwd", "frankd"]).expect_err("the user is gone");
+    system.check(&["getent", "group", "frankd"]).expect_err("the group is gone");
     Ok(())
 }
 
@@ -148,22 +118,13 @@ fn install_works_without_a_running_systemd() -> Result<(), Failure> {
     let said = hidden(&format!("{INSTALL} --prefix /usr {BUILT}"))?;
     assert!(said.contains("nothing was started"), "{said}");
     assert_eq!(mode_and_owner(&system, "/var/lib/frankd")?, "700 frankd:frankd");
-    system.check(&[
-        "grep",
-        "-x",
-        "ExecStart=/usr/sbin/frankd",
-        "/usr/lib/systemd/system/frankd.service",
-    ])?;
+    system.check(&["grep", "-x", "ExecStart=/usr/sbin/frankd", "/usr/lib/systemd/system/frankd.service"])?;
     hidden(&format!("{INSTALL} --prefix /usr --purge"))?;
-    system
-        .check(&["getent", "passwd", "frankd"])
-        .expect_err("the user is gone");
+    system.check(&["getent", "passwd", "frankd"]).expect_err("the user is gone");
 
     let refused = system.run(&[INSTALL, "/opt"])?;
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no program frankd in /opt"));
-    system
-        .check(&["test", "-e", "/usr/local/sbin/frankd"])
-        .expect_err("nothing was touched");
+    system.check(&["test", "-e", "/usr/local/sbin/frankd"]).expect_err("nothing was touched");
     Ok(())
 }

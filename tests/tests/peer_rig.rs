@@ -30,9 +30,7 @@ fn tls(rig: &Rig) -> Result<rustls::ClientConfig, Failure> {
 }
 
 async fn access_token(rig: &Rig, client: &str) -> Result<String, Failure> {
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(rig)?)
-        .build()?;
+    let http = reqwest::Client::builder().tls_backend_preconfigured(tls(rig)?).build()?;
     let answer = http
         .post(rig.token_endpoint())
         .basic_auth(client, Some(rig.client_secret()))
@@ -41,10 +39,7 @@ async fn access_token(rig: &Rig, client: &str) -> Result<String, Failure> {
         .send()
         .await?;
     let answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
-    Ok(answer["access_token"]
-        .as_str()
-        .ok_or_else(|| answer.to_string())?
-        .to_owned())
+    Ok(answer["access_token"].as_str().ok_or_else(|| answer.to_string())?.to_owned())
 }
 
 /// Writes a line, if there is one, and gives the last line of the reply.
@@ -101,10 +96,7 @@ async fn a_token_of_the_authorization_server_opens_dovecot_and_the_mail_lands() 
     let requests = rig.token_requests()?;
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].client.as_deref(), Some("svc-basic"));
-    assert_eq!(
-        (requests[0].grant_type.as_deref(), requests[0].status),
-        (Some("client_credentials"), 200)
-    );
+    assert_eq!((requests[0].grant_type.as_deref(), requests[0].status), (Some("client_credentials"), 200));
     Ok(())
 }
 
@@ -113,11 +105,7 @@ async fn a_fault_takes_the_place_of_as_many_answers_as_asked() -> Result<(), Fai
     let Some(rig) = Rig::start_or_skip(&[Peer::AuthorizationServer]) else {
         return Ok(());
     };
-    let status = Fault::Status {
-        status: 503,
-        body: r#"{"error":"busy"}"#.to_owned(),
-        headers: Value::Null,
-    };
+    let status = Fault::Status { status: 503, body: r#"{"error":"busy"}"#.to_owned(), headers: Value::Null };
     rig.fault("/token", &status, 1)?;
     rig.fault("/token", &Fault::Reset, 1)?;
     let refused = access_token(&rig, "svc-basic").await.expect_err("503");
@@ -148,22 +136,11 @@ fn a_person_grants_or_denies_by_following_the_forms() -> Result<(), Failure> {
     };
     let url = authorization_url(&rig, 45678);
     let granted = rig.browserless_grant(&url, "alice")?;
-    assert!(
-        granted.starts_with("http://127.0.0.1:45678/callback?code="),
-        "{granted}"
-    );
-    assert!(
-        granted.contains("&state=s1&iss=https%3A%2F%2Flocalhost%3A"),
-        "{granted}"
-    );
+    assert!(granted.starts_with("http://127.0.0.1:45678/callback?code="), "{granted}");
+    assert!(granted.contains("&state=s1&iss=https%3A%2F%2Flocalhost%3A"), "{granted}");
     let denied = rig.browserless_denial(&url)?;
-    assert!(
-        denied.starts_with("http://127.0.0.1:45678/callback?error=access_denied"),
-        "{denied}"
-    );
-    let unknown = rig
-        .browserless_grant(&url.replace("web-basic", "nobody"), "alice")
-        .expect_err("no such client");
+    assert!(denied.starts_with("http://127.0.0.1:45678/callback?error=access_denied"), "{denied}");
+    let unknown = rig.browserless_grant(&url.replace("web-basic", "nobody"), "alice").expect_err("no such client");
     assert!(unknown.to_string().contains("invalid_client"), "{unknown}");
     Ok(())
 }
@@ -182,9 +159,7 @@ fn chromium_grants_and_follows_the_redirect() -> Result<(), Failure> {
         let (mut browser, _) = listener.accept().ok()?;
         let mut request = [0; 4096];
         let length = browser.read(&mut request).ok()?;
-        browser
-            .write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<h1>granted</h1>")
-            .ok()?;
+        browser.write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<h1>granted</h1>").ok()?;
         Some(String::from_utf8_lossy(&request[..length]).into_owned())
     });
     let page = rig.chromium_grant(&authorization_url(&rig, port), "alice")?;

@@ -11,11 +11,7 @@ use tempfile::TempDir;
 const UNITS: [&str; 3] = ["frankd.service", "frankd.socket", "frankd-submit.socket"];
 
 fn unit(name: &str) -> io::Result<String> {
-    fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../packaging/systemd")
-            .join(name),
-    )
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd").join(name))
 }
 
 /// Puts the units where systemd's tools take them from, edited, with a program that exists.
@@ -37,16 +33,9 @@ fn analyze(arguments: &[&str], units: &[PathBuf]) -> io::Result<Output> {
 
 /// Whether systemd rates the exposure of the service at 1.2 or less.
 fn exposure_is_low(units: &[PathBuf]) -> io::Result<bool> {
-    let rating = analyze(
-        &["security", "--offline=true", "--threshold=12", "--no-pager"],
-        &units[..1],
-    )?;
+    let rating = analyze(&["security", "--offline=true", "--threshold=12", "--no-pager"], &units[..1])?;
     let table = String::from_utf8_lossy(&rating.stdout).into_owned();
-    assert!(
-        table.contains("Overall exposure level"),
-        "{table}{}",
-        String::from_utf8_lossy(&rating.stderr)
-    );
+    assert!(table.contains("Overall exposure level"), "{table}{}", String::from_utf8_lossy(&rating.stderr));
     Ok(rating.status.success())
 }
 
@@ -63,10 +52,7 @@ fn systemd_finds_nothing_to_say_about_the_units() -> io::Result<()> {
 
     let units = staged(&folder, |text| text.replace("SocketMode", "SoketMode"))?;
     let verdict = analyze(&["verify", "--man=no"], &units)?;
-    assert!(
-        String::from_utf8_lossy(&verdict.stderr).contains("SoketMode"),
-        "a mistake is found"
-    );
+    assert!(String::from_utf8_lossy(&verdict.stderr).contains("SoketMode"), "a mistake is found");
     Ok(())
 }
 
@@ -80,10 +66,7 @@ fn the_sandbox_is_as_tight_as_a_network_client_can_be() -> io::Result<()> {
     assert!(exposure_is_low(&units)?);
     let units = staged(&folder, |text| text.replace("RestrictNamespaces=yes", ""))?;
     assert!(!exposure_is_low(&units)?, "one line less is noticed");
-    assert!(
-        !unit("frankd.service")?.contains("\nPrivateUsers="),
-        "it would hide who calls"
-    );
+    assert!(!unit("frankd.service")?.contains("\nPrivateUsers="), "it would hide who calls");
     Ok(())
 }
 
