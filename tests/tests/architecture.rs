@@ -67,9 +67,7 @@ fn the_contract_knows_none_of_ours_and_the_daemon_no_client() {
     let depends = |package: &str, on: &str| {
         let manifest = std::fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap().to_owned();
-        dependencies.lines().any(|line| {
-            line.split(['.', ' ', '=']).next() == Some(on)
-        })
+        dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(on))
     };
     for on in ["frankd", "frankctl", "sled", "lettre", "oauth2", "hyper"] {
         assert!(!depends("proto", on), "proto depends on {on}");
