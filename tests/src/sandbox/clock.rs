@@ -50,10 +50,7 @@ impl fmt::Debug for Now {
 
 /// The moment `life` after `at`, held at the end of the calendar where it would overflow.
 pub(super) fn after(at: Timestamp, life: Duration) -> Timestamp {
-    SignedDuration::try_from(life)
-        .ok()
-        .and_then(|life| at.checked_add(life).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(life).ok().and_then(|life| at.checked_add(life).ok()).unwrap_or(Timestamp::MAX)
 }
 
 /// Waits on tokio's clock.

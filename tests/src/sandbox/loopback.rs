@@ -82,11 +82,8 @@ impl Sandbox {
         let https = TcpListener::bind("127.0.0.1:0").await?;
         let issuer = format!("https://localhost:{}", https.local_addr()?.port());
         let seed = now.read().as_nanosecond().unsigned_abs();
-        let authorization = AuthorizationServer::new(
-            &issuer,
-            now.clone(),
-            u64::try_from(seed & u128::from(u64::MAX)).unwrap_or(0),
-        );
+        let authorization =
+            AuthorizationServer::new(&issuer, now.clone(), u64::try_from(seed & u128::from(u64::MAX)).unwrap_or(0));
         authorization.add_client(Client::interactive(WEB_CLIENT.0, WEB_CLIENT.1));
         authorization.add_client(Client::service(SERVICE_CLIENT.0, SERVICE_CLIENT.1, SERVICE_MAILBOX));
         authorization.add_user(User::new(WEB_LOGIN.0, WEB_LOGIN.1, WEB_MAILBOX));
@@ -99,13 +96,7 @@ impl Sandbox {
             },
             now.clone(),
         );
-        let relay = SmtpServer::new(
-            Behaviour {
-                login_required: false,
-                ..Behaviour::default()
-            },
-            now,
-        );
+        let relay = SmtpServer::new(Behaviour { login_required: false, ..Behaviour::default() }, now);
         let mut sandbox = Self {
             authorization,
             smtp,
@@ -118,11 +109,7 @@ impl Sandbox {
             relay_port: 0,
             tasks: Vec::new(),
         };
-        sandbox.tasks.push(tokio::spawn(serve_https(
-            https,
-            certificate,
-            sandbox.authorization.clone(),
-        )));
+        sandbox.tasks.push(tokio::spawn(serve_https(https, certificate, sandbox.authorization.clone())));
         sandbox.starttls_port = sandbox.listen(sandbox.smtp.clone(), Start::Plain).await?;
         sandbox.implicit_tls_port = sandbox.listen(sandbox.smtp.clone(), Start::ImplicitTls).await?;
         sandbox.relay_port = sandbox.listen(sandbox.relay.clone(), Start::Plain).await?;
@@ -191,9 +178,7 @@ async fn serve_https(listener: TcpListener, certificate: Arc<ServerConfig>, serv
             };
             let service = service_fn(move |request| answer(server.clone(), request));
             // An error here is a client that left, or a fault that resets the connection.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         }
     })
     .await;
@@ -205,11 +190,7 @@ async fn answer(
     request: http::Request<Incoming>,
 ) -> io::Result<http::Response<Full<Bytes>>> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, BODY_LIMIT)
-        .collect()
-        .await
-        .map_err(io::Error::other)?
-        .to_bytes();
+    let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(io::Error::other)?.to_bytes();
     let response = server.answer(http::Request::from_parts(parts, body)).await?;
     Ok(response.map(Full::new))
 }
@@ -231,10 +212,7 @@ mod tests {
 
     async fn tls(sandbox: &Sandbox, stream: TcpStream) -> TlsStream<TcpStream> {
         let connector = TlsConnector::from(sandbox.pki.client_config().unwrap());
-        connector
-            .connect(ServerName::try_from("localhost").unwrap(), stream)
-            .await
-            .unwrap()
+        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
     }
 
     /// One HTTP/1.1 exchange in octets over TLS.
@@ -248,15 +226,8 @@ mod tests {
             "Connection: close".to_owned(),
             format!("Content-Length: {}", request.body().len()),
         ];
-        head.extend(
-            request
-                .headers()
-                .iter()
-                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())),
-        );
-        stream
-            .write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())
-            .await?;
+        head.extend(request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
+        stream.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes()).await?;
         stream.write_all(request.body()).await?;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -288,11 +259,7 @@ mod tests {
         let mut replies = Vec::new();
         for step in steps {
             if !step.is_empty() {
-                stream
-                    .get_mut()
-                    .write_all(format!("{step}\r\n").as_bytes())
-                    .await
-                    .unwrap();
+                stream.get_mut().write_all(format!("{step}\r\n").as_bytes()).await.unwrap();
             }
             let mut reply = String::new();
             loop {
@@ -313,27 +280,14 @@ mod tests {
         let token = service_token(&sandbox).await.unwrap();
         let blob = STANDARD.encode(format!("user={SERVICE_MAILBOX}\u{1}auth=Bearer {token}\u{1}\u{1}"));
         let auth = format!("AUTH XOAUTH2 {blob}");
-        let letter = [
-            "EHLO me",
-            &auth,
-            "MAIL FROM:<a@x.test>",
-            "RCPT TO:<b@x.test>",
-            "DATA",
-            "hello\r\n.",
-            "QUIT",
-        ];
+        let letter = ["EHLO me", &auth, "MAIL FROM:<a@x.test>", "RCPT TO:<b@x.test>", "DATA", "hello\r\n.", "QUIT"];
 
         let plain = TcpStream::connect(("127.0.0.1", sandbox.starttls_port)).await.unwrap();
         let (plain, _) = speak(plain, &["", "EHLO me", "STARTTLS"]).await;
         let (_, replies) = speak(tls(&sandbox, plain.into_inner()).await, &letter).await;
-        assert!(
-            replies[5].starts_with("250 2.0.0") && replies[6].starts_with("221 "),
-            "{replies:?}"
-        );
+        assert!(replies[5].starts_with("250 2.0.0") && replies[6].starts_with("221 "), "{replies:?}");
 
-        let stream = TcpStream::connect(("127.0.0.1", sandbox.implicit_tls_port))
-            .await
-            .unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", sandbox.implicit_tls_port)).await.unwrap();
         let (stream, greeting) = speak(tls(&sandbox, stream).await, &[""]).await;
         assert!(greeting[0].starts_with("220 "));
         let (_, replies) = speak(stream.into_inner(), &letter).await;
@@ -341,14 +295,7 @@ mod tests {
         assert_eq!(sandbox.smtp.delivered_to("b@x.test").len(), 2);
 
         let relay = TcpStream::connect(("127.0.0.1", sandbox.relay_port)).await.unwrap();
-        let steps = [
-            "",
-            "EHLO me",
-            "MAIL FROM:<a@x.test>",
-            "RCPT TO:<b@x.test>",
-            "DATA",
-            "hello\r\n.",
-        ];
+        let steps = ["", "EHLO me", "MAIL FROM:<a@x.test>", "RCPT TO:<b@x.test>", "DATA", "hello\r\n."];
         speak(relay, &steps).await;
         assert_eq!(sandbox.relay.delivered_count(), 1);
     }
@@ -362,10 +309,7 @@ mod tests {
             sandbox.issuer, WEB_CLIENT.0
         );
         let send = |request| -> Pin<Box<dyn Future<Output = _> + Send + '_>> { Box::pin(exchange(&sandbox, request)) };
-        let back = Browser::via(send)
-            .grant(&url, WEB_LOGIN.0, WEB_LOGIN.1, &Decision::Allow)
-            .await
-            .unwrap();
+        let back = Browser::via(send).grant(&url, WEB_LOGIN.0, WEB_LOGIN.1, &Decision::Allow).await.unwrap();
         assert!(back.starts_with("http://127.0.0.1:1/callback?code="), "{back}");
     }
 

@@ -61,12 +61,7 @@ impl Pki {
     pub fn new() -> Result<Self, PkiError> {
         let (authority, certificate) = authority("frankd sandbox CA")?;
         let (stranger, _) = self::authority("somebody else's CA")?;
-        Ok(Self {
-            authority,
-            stranger,
-            ca_pem: certificate.pem(),
-            ca_der: certificate.der().clone(),
-        })
+        Ok(Self { authority, stranger, ca_pem: certificate.pem(), ca_der: certificate.der().clone() })
     }
 
     /// The trusted authority's certificate as PEM: what goes into a CA bundle.
@@ -77,11 +72,8 @@ impl Pki {
 
     /// Issues a server certificate with `flaw`.
     pub fn issue(&self, flaw: Flaw) -> Result<ServerCertificate, PkiError> {
-        let names: &[&str] = if flaw == Flaw::WrongName {
-            &["elsewhere.example"]
-        } else {
-            &["localhost", "127.0.0.1", "::1"]
-        };
+        let names: &[&str] =
+            if flaw == Flaw::WrongName { &["elsewhere.example"] } else { &["localhost", "127.0.0.1", "::1"] };
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         params.distinguished_name.push(DnType::CommonName, names[0]);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -91,22 +83,14 @@ impl Pki {
             params.not_after = date_time_ymd(2020, 2, 1);
         }
         let key = KeyPair::generate()?;
-        let signer = if flaw == Flaw::OtherAuthority {
-            &self.stranger
-        } else {
-            &self.authority
-        };
+        let signer = if flaw == Flaw::OtherAuthority { &self.stranger } else { &self.authority };
         let certificate = params.signed_by(&key, signer)?;
         let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], secret)?;
-        Ok(ServerCertificate {
-            cert_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            config: Arc::new(config),
-        })
+        Ok(ServerCertificate { cert_pem: certificate.pem(), key_pem: key.serialize_pem(), config: Arc::new(config) })
     }
 
     /// A client's TLS configuration that trusts this authority alone.

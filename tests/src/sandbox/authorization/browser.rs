@@ -61,22 +61,12 @@ impl<'a> Browser<'a> {
             Step::Back(location) => return Ok(location),
             Step::Page(page) => page,
         };
-        let action = if *decision == Decision::Cancel {
-            "cancel"
-        } else {
-            "login"
-        };
-        let page = match self
-            .submit(
-                url,
-                &page,
-                &[("login", login), ("password", password), ("action", action)],
-            )
-            .await?
-        {
-            Step::Back(location) => return Ok(location),
-            Step::Page(page) => page,
-        };
+        let action = if *decision == Decision::Cancel { "cancel" } else { "login" };
+        let page =
+            match self.submit(url, &page, &[("login", login), ("password", password), ("action", action)]).await? {
+                Step::Back(location) => return Ok(location),
+                Step::Page(page) => page,
+            };
         if !page.contains("action=\"/consent\"") {
             return Err(io::Error::other(problem_of(&page)));
         }
@@ -94,9 +84,7 @@ impl<'a> Browser<'a> {
         let missing = |what: &str| io::Error::other(format!("the page has no {what}: {}", problem_of(page)));
         let action = attribute(page, "<form ", "action").ok_or_else(|| missing("form"))?;
         let interaction = attribute(page, "name=\"interaction\"", "value").ok_or_else(|| missing("hidden field"))?;
-        let url = url::Url::parse(base)
-            .and_then(|base| base.join(&action))
-            .map_err(io::Error::other)?;
+        let url = url::Url::parse(base).and_then(|base| base.join(&action)).map_err(io::Error::other)?;
         let mut all = vec![("interaction", interaction.as_str())];
         all.extend_from_slice(fields);
         self.open(Method::POST, url.as_str(), encode(&all)).await
@@ -149,8 +137,6 @@ fn attribute(page: &str, mark: &str, name: &str) -> Option<String> {
 
 /// What the page says is wrong.
 fn problem_of(page: &str) -> String {
-    let text = page
-        .split_once("role=\"alert\">")
-        .map_or(page, |(_, rest)| rest.split('<').next().unwrap_or_default());
+    let text = page.split_once("role=\"alert\">").map_or(page, |(_, rest)| rest.split('<').next().unwrap_or_default());
     unescape(text)
 }

@@ -137,11 +137,7 @@ impl Client {
     /// A public client of the authorization code grant: no secret, else as [`Client::interactive`].
     #[must_use]
     pub fn public(id: &str) -> Self {
-        Self {
-            secrets: Vec::new(),
-            auth_method: AuthMethod::None,
-            ..Self::interactive(id, "")
-        }
+        Self { secrets: Vec::new(), auth_method: AuthMethod::None, ..Self::interactive(id, "") }
     }
 
     /// A client of the client credentials grant whose tokens open `mailbox`.
@@ -234,11 +230,7 @@ impl User {
     /// A person with a mailbox.
     #[must_use]
     pub fn new(login: &str, password: &str, mailbox: &str) -> Self {
-        Self {
-            login: login.into(),
-            password: password.into(),
-            mailbox: mailbox.into(),
-        }
+        Self { login: login.into(), password: password.into(), mailbox: mailbox.into() }
     }
 }
 

@@ -24,55 +24,37 @@ impl Fault {
     /// Never answers; the request is never decided.
     #[must_use]
     pub fn hang() -> Self {
-        Self {
-            name: "hang",
-            act: Act::Hang,
-        }
+        Self { name: "hang", act: Act::Hang }
     }
 
     /// Resets the connection; the request is never decided.
     #[must_use]
     pub fn reset() -> Self {
-        Self {
-            name: "reset",
-            act: Act::Reset,
-        }
+        Self { name: "reset", act: Act::Reset }
     }
 
     /// Decides, then loses the answer: a rotated refresh token is gone.
     #[must_use]
     pub fn drop_response() -> Self {
-        Self {
-            name: "drop_response",
-            act: Act::DropResponse,
-        }
+        Self { name: "drop_response", act: Act::DropResponse }
     }
 
     /// Waits before it decides; a caller that goes away meanwhile was never here.
     #[must_use]
     pub fn slow(time: Duration) -> Self {
-        Self {
-            name: "slow",
-            act: Act::Slow(time),
-        }
+        Self { name: "slow", act: Act::Slow(time) }
     }
 
     /// Decides, then waits before it answers.
     #[must_use]
     pub fn late(time: Duration) -> Self {
-        Self {
-            name: "late",
-            act: Act::Late(time),
-        }
+        Self { name: "late", act: Act::Late(time) }
     }
 
     /// Answers `status` with `body` and `headers` instead.
     #[must_use]
     pub fn status(status: u16, body: &str, headers: &[(&'static str, &str)]) -> Self {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         Self::instead("status", status, headers, body.to_owned())
     }
 
@@ -184,10 +166,7 @@ impl Fault {
     /// Skews the `Date` header by so many seconds.
     #[must_use]
     pub fn date_skewed(seconds: i64) -> Self {
-        Self::altered(
-            "date_skewed",
-            Alteration::DateSkewed(SignedDuration::from_secs(seconds)),
-        )
+        Self::altered("date_skewed", Alteration::DateSkewed(SignedDuration::from_secs(seconds)))
     }
 
     /// Begins the body with a byte order mark.
@@ -230,15 +209,9 @@ impl Fault {
             ("a byte order mark comes first", Self::bom()),
             ("the status is 201", Self::status_of_answer(201)),
             ("the type is text/html", Self::header("content-type", "text/html")),
-            (
-                "the type is text/javascript",
-                Self::header("content-type", "text/javascript; charset=utf-8"),
-            ),
+            ("the type is text/javascript", Self::header("content-type", "text/javascript; charset=utf-8")),
             ("the type is text/plain", Self::header("content-type", "text/plain")),
-            (
-                "the type is application/vnd.example+json",
-                Self::header("content-type", "application/vnd.example+json"),
-            ),
+            ("the type is application/vnd.example+json", Self::header("content-type", "application/vnd.example+json")),
             ("the type is missing", Self::without_header("content-type")),
             ("the refresh token is false", Self::field("refresh_token", json!(false))),
             ("the refresh token is empty", Self::field("refresh_token", json!(""))),
@@ -252,14 +225,8 @@ impl Fault {
     pub fn useless_answers() -> Vec<(&'static str, Self)> {
         vec![
             ("access_token is empty", Self::field("access_token", json!(""))),
-            (
-                "access_token has CR LF",
-                Self::field("access_token", json!("good\r\nMAIL FROM:<evil@example.org>")),
-            ),
-            (
-                "access_token has ^A",
-                Self::field("access_token", json!("good\u{1}auth=Bearer other")),
-            ),
+            ("access_token has CR LF", Self::field("access_token", json!("good\r\nMAIL FROM:<evil@example.org>"))),
+            ("access_token has ^A", Self::field("access_token", json!("good\u{1}auth=Bearer other"))),
             ("access_token is missing", Self::without("access_token")),
             ("token_type is DPoP", Self::field("token_type", json!("DPoP"))),
             ("token_type is empty", Self::field("token_type", json!(""))),
@@ -269,47 +236,25 @@ impl Fault {
             ("an error comes with 200", Self::error(200, "temporarily_unavailable")),
             ("a status 204", Self::status(204, "", &[])),
             ("a page with 500", Self::html_500()),
-            (
-                "a page with 404",
-                Self::status(404, HTML, &[("content-type", "text/html")]),
-            ),
+            ("a page with 404", Self::status(404, HTML, &[("content-type", "text/html")])),
             ("a redirect", Self::redirect("https://elsewhere.example/token")),
             ("429 for a minute", Self::too_many_requests(60)),
             ("503", Self::unavailable()),
             ("an unknown error", Self::error(400, "the_dog_ate_it")),
-            (
-                "the error is an object",
-                Self::error_object(400, &json!({ "error": { "code": 400, "message": "no" } })),
-            ),
-            (
-                "the errors are a list",
-                Self::error_object(400, &json!({ "errors": [{ "message": "no" }] })),
-            ),
-            (
-                "a page with 400",
-                Self::status(400, HTML, &[("content-type", "text/html")]),
-            ),
+            ("the error is an object", Self::error_object(400, &json!({ "error": { "code": 400, "message": "no" } }))),
+            ("the errors are a list", Self::error_object(400, &json!({ "errors": [{ "message": "no" }] }))),
+            ("a page with 400", Self::status(400, HTML, &[("content-type", "text/html")])),
             ("invalid_client", Self::invalid_client()),
             ("the connection is reset", Self::reset()),
         ]
     }
 
     fn instead(name: &'static str, status: u16, headers: Vec<(&'static str, String)>, body: String) -> Self {
-        Self {
-            name,
-            act: Act::Instead(Canned {
-                status,
-                headers,
-                body: body.into(),
-            }),
-        }
+        Self { name, act: Act::Instead(Canned { status, headers, body: body.into() }) }
     }
 
     fn altered(name: &'static str, alteration: Alteration) -> Self {
-        Self {
-            name,
-            act: Act::Altered(alteration),
-        }
+        Self { name, act: Act::Altered(alteration) }
     }
 
     /// Whether the request is never decided.

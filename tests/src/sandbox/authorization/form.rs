@@ -39,10 +39,7 @@ impl Form {
 
     /// The value of `name`, if it is there and not empty.
     pub(super) fn one(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The names that are there, in their order.
@@ -72,27 +69,17 @@ pub(super) fn decode(text: &str) -> Option<String> {
 
 /// Writes `pairs` as a query or body.
 pub(super) fn encode(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 /// Makes `text` harmless in HTML text and quoted attributes.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// Undoes [`escape`].
 pub(super) fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&#39;", "'")
-        .replace("&amp;", "&")
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&amp;", "&")
 }
 
 #[cfg(test)]
@@ -113,10 +100,7 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         let odd = "p%40ss:w+rd &=\u{e9}";
-        assert_eq!(
-            Form::parse(&encode(&[("secret", odd)])).unwrap().one("secret"),
-            Some(odd)
-        );
+        assert_eq!(Form::parse(&encode(&[("secret", odd)])).unwrap().one("secret"), Some(odd));
         assert_eq!(unescape(&escape("<a href='x'>&amp;\"")), "<a href='x'>&amp;\"");
     }
 }

@@ -118,10 +118,7 @@ impl Journal {
     pub(super) fn most_at_once(&self, client_id: Option<&str>) -> usize {
         match client_id {
             None => self.token.most,
-            Some(id) => self
-                .open
-                .get(&(Endpoint::Token, Some(id.to_owned())))
-                .map_or(0, |gauge| gauge.most),
+            Some(id) => self.open.get(&(Endpoint::Token, Some(id.to_owned()))).map_or(0, |gauge| gauge.most),
         }
     }
 }

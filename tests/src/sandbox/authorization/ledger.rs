@@ -89,10 +89,7 @@ impl Ledger {
     /// An empty ledger whose secrets follow from `seed`.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            minter: Minter {
-                seed,
-                minted: Vec::new(),
-            },
+            minter: Minter { seed, minted: Vec::new() },
             codes: BTreeMap::new(),
             families: Vec::new(),
             refresh: BTreeMap::new(),
@@ -138,27 +135,14 @@ impl Ledger {
     /// Hands out a refresh token of `family`.
     pub(super) fn issue_refresh(&mut self, family: usize) -> String {
         let text = self.mint("rt", 0);
-        self.refresh.insert(
-            text.clone(),
-            RefreshToken {
-                family,
-                replaced_at: None,
-            },
-        );
+        self.refresh.insert(text.clone(), RefreshToken { family, replaced_at: None });
         text
     }
 
     /// Hands out an access token for `owner`.
     pub(super) fn issue_access(&mut self, owner: TokenOwner, family: Option<usize>, length: usize) -> String {
         let text = self.mint("at", length);
-        self.access.insert(
-            text.clone(),
-            AccessToken {
-                owner,
-                family,
-                alive: true,
-            },
-        );
+        self.access.insert(text.clone(), AccessToken { owner, family, alive: true });
         text
     }
 
@@ -170,14 +154,8 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Refreshed, Option<Remark>> {
         let known = self.refresh.get(token).cloned().ok_or(None)?;
-        let family = self
-            .families
-            .get_mut(known.family)
-            .filter(|family| family.client_id == client.id)
-            .ok_or(None)?;
-        let idle = client
-            .refresh_token_idle
-            .is_some_and(|idle| after(family.used_at, idle) <= now);
+        let family = self.families.get_mut(known.family).filter(|family| family.client_id == client.id).ok_or(None)?;
+        let idle = client.refresh_token_idle.is_some_and(|idle| after(family.used_at, idle) <= now);
         if !family.alive || idle {
             return Err(None);
         }
@@ -191,27 +169,13 @@ impl Ledger {
         };
         family.used_at = now;
         if client.rotation == Rotation::None {
-            return Ok(Refreshed {
-                family: known.family,
-                replacement: None,
-                remark: None,
-            });
+            return Ok(Refreshed { family: known.family, replacement: None, remark: None });
         }
         let first_use = known.replaced_at.unwrap_or(now);
-        self.refresh.insert(
-            token.to_owned(),
-            RefreshToken {
-                replaced_at: Some(first_use),
-                ..known
-            },
-        );
+        self.refresh.insert(token.to_owned(), RefreshToken { replaced_at: Some(first_use), ..known });
         let remark = if in_grace { Remark::GraceUsed } else { Remark::Rotated };
         let replacement = Some(self.issue_refresh(known.family));
-        Ok(Refreshed {
-            family: known.family,
-            replacement,
-            remark: Some(remark),
-        })
+        Ok(Refreshed { family: known.family, replacement, remark: Some(remark) })
     }
 
     /// Kills a family: its refresh tokens and its access tokens.
@@ -228,12 +192,7 @@ impl Ledger {
     pub(super) fn revoke(&mut self, token: &str, client_id: &str) {
         let family = self.refresh.get(token).map(|refresh| refresh.family);
         match family {
-            Some(number)
-                if self
-                    .families
-                    .get(number)
-                    .is_some_and(|family| family.client_id == client_id) =>
-            {
+            Some(number) if self.families.get(number).is_some_and(|family| family.client_id == client_id) => {
                 self.kill(number);
             }
             Some(_) => {}
@@ -249,9 +208,8 @@ impl Ledger {
 
     /// Takes back everything that opens `mailbox`, as a person or an administrator does at the provider.
     pub(super) fn revoke_mailbox(&mut self, mailbox: &str) {
-        let hit: Vec<usize> = (0..self.families.len())
-            .filter(|number| self.families[*number].mailbox == mailbox)
-            .collect();
+        let hit: Vec<usize> =
+            (0..self.families.len()).filter(|number| self.families[*number].mailbox == mailbox).collect();
         for number in hit {
             self.kill(number);
         }

@@ -65,12 +65,7 @@ struct Decided {
 
 impl Decided {
     fn of(response: Response<Bytes>) -> Self {
-        Self {
-            response,
-            granted: false,
-            error: None,
-            remark: None,
-        }
+        Self { response, granted: false, error: None, remark: None }
     }
 }
 
@@ -106,10 +101,7 @@ impl AuthorizationServer {
             journal: Journal::default(),
             faults: Faults::default(),
         };
-        Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            now,
-        }))
+        Self(Arc::new(Shared { state: Mutex::new(state), now }))
     }
 
     /// Registers a client, or replaces the one with its id.
@@ -181,10 +173,7 @@ impl AuthorizationServer {
     #[must_use]
     pub fn token_requests(&self, client_id: &str) -> Vec<Entry> {
         let named = |entry: &Entry| entry.client_id.as_deref() == Some(client_id);
-        self.journal()
-            .into_iter()
-            .filter(|entry| entry.endpoint == Endpoint::Token && named(entry))
-            .collect()
+        self.journal().into_iter().filter(|entry| entry.endpoint == Endpoint::Token && named(entry)).collect()
     }
 
     /// Most token requests that were open at once, over all clients.
@@ -205,14 +194,7 @@ impl AuthorizationServer {
         let state = self.0.state();
         let clients = state.clients.values().flat_map(|client| client.secrets.clone());
         let users = state.users.values().map(|user| user.password.clone());
-        state
-            .ledger
-            .minted()
-            .iter()
-            .cloned()
-            .chain(clients)
-            .chain(users)
-            .collect()
+        state.ledger.minted().iter().cloned().chain(clients).chain(users).collect()
     }
 
     /// The handle by which a resource server, such as the sandbox mail server, checks access tokens.
@@ -230,18 +212,10 @@ impl AuthorizationServer {
         let (fault, latency) = {
             let mut state = self.0.state();
             state.journal.enter(endpoint, entry.client_id.clone());
-            let latency = if endpoint == Endpoint::Token {
-                state.latency
-            } else {
-                Duration::ZERO
-            };
+            let latency = if endpoint == Endpoint::Token { state.latency } else { Duration::ZERO };
             (state.faults.take(endpoint), latency)
         };
-        let _open = Visit {
-            shared: Arc::clone(&self.0),
-            endpoint,
-            client_id: entry.client_id.clone(),
-        };
+        let _open = Visit { shared: Arc::clone(&self.0), endpoint, client_id: entry.client_id.clone() };
         if !latency.is_zero() {
             wait(latency).await;
         }

@@ -63,11 +63,7 @@ impl State {
             state: form.one("state").map(str::to_owned),
             challenge: form.one("code_challenge").map(str::to_owned),
             nonce: form.one("nonce").map(str::to_owned),
-            scopes: asked
-                .split(' ')
-                .filter(|scope| !scope.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            scopes: asked.split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
             offline: form.one("access_type") == Some("offline"),
             login_hint: form.one("login_hint").unwrap_or_default().to_owned(),
             user: None,
@@ -90,11 +86,7 @@ impl State {
         }
         let user = form.one("login").and_then(|login| self.users.get(login));
         match user.filter(|user| form.one("password") == Some(user.password.as_str())) {
-            None => html(
-                200,
-                &login_page(&number, &interaction, "The login or the password is wrong."),
-                now,
-            ),
+            None => html(200, &login_page(&number, &interaction, "The login or the password is wrong."), now),
             Some(user) => {
                 interaction.user = Some(user.clone());
                 let page = consent_page(&number, &interaction, user);
@@ -113,12 +105,8 @@ impl State {
         };
         // A box that is not ticked is a scope that is not granted, as on Google's page.
         let ticked: Vec<&str> = form.names().filter_map(|name| name.strip_prefix("scope:")).collect();
-        let scopes: Vec<String> = interaction
-            .scopes
-            .iter()
-            .filter(|scope| ticked.contains(&scope.as_str()))
-            .cloned()
-            .collect();
+        let scopes: Vec<String> =
+            interaction.scopes.iter().filter(|scope| ticked.contains(&scope.as_str())).cloned().collect();
         if form.one("action") != Some("allow") || scopes.is_empty() {
             return self.deny(&number, &interaction, now);
         }
@@ -136,19 +124,12 @@ impl State {
             family: None,
         });
         let decided = self.send_back(&interaction, &[("code", &code)], now);
-        Decided {
-            granted: true,
-            ..decided
-        }
+        Decided { granted: true, ..decided }
     }
 
     fn deny(&mut self, number: &str, interaction: &Interaction, now: Timestamp) -> Decided {
         self.interactions.remove(number);
-        self.send_back(
-            interaction,
-            &[("error", "access_denied"), ("error_description", "the user said no")],
-            now,
-        )
+        self.send_back(interaction, &[("error", "access_denied"), ("error_description", "the user said no")], now)
     }
 
     fn interaction(&self, form: &Form) -> Option<(String, Interaction)> {
@@ -177,14 +158,8 @@ impl State {
         if let Ok(value) = HeaderValue::from_str(target.as_str()) {
             response.headers_mut().insert(header::LOCATION, value);
         }
-        let error = answer
-            .iter()
-            .find(|(name, _)| *name == "error")
-            .map(|(_, error)| (*error).to_owned());
-        Decided {
-            error,
-            ..Decided::of(response)
-        }
+        let error = answer.iter().find(|(name, _)| *name == "error").map(|(_, error)| (*error).to_owned());
+        Decided { error, ..Decided::of(response) }
     }
 }
 
@@ -255,16 +230,7 @@ fn html(status: u16, body: &str, now: Timestamp) -> Decided {
 
 /// A page that says what is wrong and sends the browser nowhere.
 fn refused_page(why: &str, now: Timestamp) -> Decided {
-    let decided = html(
-        400,
-        &page(&format!(
-            "<h1>This request is wrong</h1><p role=\"alert\">{}</p>",
-            escape(why)
-        )),
-        now,
-    );
-    Decided {
-        error: Some(why.to_owned()),
-        ..decided
-    }
+    let decided =
+        html(400, &page(&format!("<h1>This request is wrong</h1><p role=\"alert\">{}</p>", escape(why))), now);
+    Decided { error: Some(why.to_owned()), ..decided }
 }

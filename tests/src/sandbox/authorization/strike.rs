@@ -174,16 +174,12 @@ fn set(response: &mut Response<Bytes>, name: &'static str, value: &str) {
 
 /// The moment as an HTTP date (RFC 9110 §5.6.7); empty outside of its range.
 pub(super) fn http_date(now: Timestamp) -> String {
-    jiff::fmt::rfc2822::DateTimePrinter::new()
-        .timestamp_to_rfc9110_string(&now)
-        .unwrap_or_default()
+    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default()
 }
 
 /// Sets the headers that every proper answer has.
 pub(super) fn usual_headers(response: &mut Response<Bytes>, content_type: &'static str, now: Timestamp) {
     set(response, "date", &http_date(now));
     set(response, "content-type", content_type);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

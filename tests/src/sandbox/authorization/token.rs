@@ -28,11 +28,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(error: &'static str, description: impl Into<String>) -> Self {
-        Self {
-            error,
-            description: description.into(),
-            remark: None,
-        }
+        Self { error, description: description.into(), remark: None }
     }
 
     /// The same, with what the rules noticed.
@@ -58,11 +54,7 @@ impl State {
             Ok((client, granted)) => {
                 let remark = granted.remark;
                 let response = json_response(200, &self.token_answer(&client, granted, now), now);
-                Decided {
-                    granted: true,
-                    remark,
-                    ..Decided::of(response)
-                }
+                Decided { granted: true, remark, ..Decided::of(response) }
             }
             Err(refusal) => refused(&refusal, now),
         }
@@ -72,9 +64,7 @@ impl State {
     pub(super) fn revocation(&mut self, request: &Request<Bytes>, now: Timestamp) -> Decided {
         let decided = body_of(request).and_then(|form| {
             let client = self.authenticate(request.headers(), &form)?;
-            let token = form
-                .one("token")
-                .ok_or_else(|| Refusal::new("invalid_request", "token is missing"))?;
+            let token = form.one("token").ok_or_else(|| Refusal::new("invalid_request", "token is missing"))?;
             self.ledger.revoke(token, &client.id);
             Ok(())
         });
@@ -87,20 +77,13 @@ impl State {
     fn grant(&mut self, request: &Request<Bytes>, now: Timestamp) -> Result<(Client, Granted), Refusal> {
         let form = body_of(request)?;
         let client = self.authenticate(request.headers(), &form)?;
-        let grant_type = form
-            .one("grant_type")
-            .ok_or_else(|| Refusal::new("invalid_request", "grant_type is missing"))?;
+        let grant_type =
+            form.one("grant_type").ok_or_else(|| Refusal::new("invalid_request", "grant_type is missing"))?;
         if !["authorization_code", "refresh_token", "client_credentials"].contains(&grant_type) {
-            return Err(Refusal::new(
-                "unsupported_grant_type",
-                format!("{grant_type} is not offered"),
-            ));
+            return Err(Refusal::new("unsupported_grant_type", format!("{grant_type} is not offered")));
         }
         if !client.grant_types.contains(&grant_type) {
-            return Err(Refusal::new(
-                "unauthorized_client",
-                format!("this client may not use {grant_type}"),
-            ));
+            return Err(Refusal::new("unauthorized_client", format!("this client may not use {grant_type}")));
         }
         let granted = match grant_type {
             "authorization_code" => self.by_code(&client, &form, now)?,
@@ -116,10 +99,7 @@ impl State {
         let posted = (form.one("client_id"), form.one("client_secret"));
         let (id, secret, method) = match (basic, posted) {
             (Some(_), (_, Some(_))) => {
-                return Err(Refusal::new(
-                    "invalid_request",
-                    "the client proves itself in two ways at once",
-                ));
+                return Err(Refusal::new("invalid_request", "the client proves itself in two ways at once"));
             }
             (Some(Some((id, secret))), (posted_id, None)) => {
                 if posted_id.is_some_and(|posted| posted != id) {
@@ -132,16 +112,11 @@ impl State {
             (None, (Some(id), None)) => (id.to_owned(), None, AuthMethod::None),
             (None, (None, _)) => return Err(Refusal::new("invalid_client", "no client is named")),
         };
-        let client = self
-            .clients
-            .get(&id)
-            .ok_or_else(|| Refusal::new("invalid_client", "the client is not registered"))?;
+        let client =
+            self.clients.get(&id).ok_or_else(|| Refusal::new("invalid_client", "the client is not registered"))?;
         if client.auth_method != method {
             let (used, wanted) = (method.name(), client.auth_method.name());
-            return Err(Refusal::new(
-                "invalid_client",
-                format!("the client used {used}, it must use {wanted}"),
-            ));
+            return Err(Refusal::new("invalid_client", format!("the client used {used}, it must use {wanted}")));
         }
         if secret.is_some_and(|secret| !client.secrets.contains(&secret)) {
             return Err(Refusal::new("invalid_client", "the client secret is wrong"));
@@ -150,16 +125,9 @@ impl State {
     }
 
     fn by_code(&mut self, client: &Client, form: &Form, now: Timestamp) -> Result<Granted, Refusal> {
-        let text = form
-            .one("code")
-            .ok_or_else(|| Refusal::new("invalid_request", "code is missing"))?;
+        let text = form.one("code").ok_or_else(|| Refusal::new("invalid_request", "code is missing"))?;
         let denied = |why: &str| Refusal::new("invalid_grant", why);
-        let code = self
-            .ledger
-            .codes
-            .get(text)
-            .cloned()
-            .ok_or_else(|| denied("the code is unknown"))?;
+        let code = self.ledger.codes.get(text).cloned().ok_or_else(|| denied("the code is unknown"))?;
         if code.client_id != client.id {
             return Err(denied("the code was given to another client"));
         }
@@ -192,25 +160,14 @@ impl State {
         let refresh_token = wants_refresh.then(|| self.ledger.issue_refresh(family));
         let id_token = self.id_token(client, family, code.nonce.as_deref(), now);
         let owner = self.owner(client, code.mailbox, code.scopes, now);
-        Ok(Granted {
-            owner,
-            family: Some(family),
-            refresh_token,
-            id_token,
-            remark: None,
-        })
+        Ok(Granted { owner, family: Some(family), refresh_token, id_token, remark: None })
     }
 
     fn by_refresh_token(&mut self, client: &Client, form: &Form, now: Timestamp) -> Result<Granted, Refusal> {
-        let token = form
-            .one("refresh_token")
-            .ok_or_else(|| Refusal::new("invalid_request", "refresh_token is missing"))?;
+        let token =
+            form.one("refresh_token").ok_or_else(|| Refusal::new("invalid_request", "refresh_token is missing"))?;
         let refreshed = self.ledger.refresh(token, client, now).map_err(|remark| {
-            Refusal::new(
-                "invalid_grant",
-                "the refresh token is unknown, expired, revoked or replaced",
-            )
-            .noting(remark)
+            Refusal::new("invalid_grant", "the refresh token is unknown, expired, revoked or replaced").noting(remark)
         })?;
         let Some(family) = self.ledger.family(refreshed.family).cloned() else {
             return Err(Refusal::new("invalid_grant", "the consent is gone"));
@@ -220,10 +177,7 @@ impl State {
             Some(asked) => asked.split(' ').map(str::to_owned).collect(),
         };
         if scopes.iter().any(|scope| !family.scopes.contains(scope)) {
-            return Err(Refusal::new(
-                "invalid_scope",
-                "the scope is wider than what was granted",
-            ));
+            return Err(Refusal::new("invalid_scope", "the scope is wider than what was granted"));
         }
         let id_token = self.id_token(client, refreshed.family, None, now);
         let owner = self.owner(client, family.mailbox, scopes, now);
@@ -243,28 +197,14 @@ impl State {
             return Err(Refusal::new("invalid_scope", format!("{scope} is not for this client")));
         }
         let Some(mailbox) = client.mailbox.clone() else {
-            return Err(Refusal::new(
-                "unauthorized_client",
-                "this client has no mailbox of its own",
-            ));
+            return Err(Refusal::new("unauthorized_client", "this client has no mailbox of its own"));
         };
         let owner = self.owner(client, mailbox, scopes, now);
-        Ok(Granted {
-            owner,
-            family: None,
-            refresh_token: None,
-            id_token: None,
-            remark: None,
-        })
+        Ok(Granted { owner, family: None, refresh_token: None, id_token: None, remark: None })
     }
 
     fn owner(&self, client: &Client, mailbox: String, scopes: Vec<String>, now: Timestamp) -> TokenOwner {
-        TokenOwner {
-            client_id: client.id.clone(),
-            mailbox,
-            scopes,
-            expires_at: end_of(self.life(client), now),
-        }
+        TokenOwner { client_id: client.id.clone(), mailbox, scopes, expires_at: end_of(self.life(client), now) }
     }
 
     fn life(&self, client: &Client) -> Duration {
@@ -274,9 +214,7 @@ impl State {
     fn token_answer(&mut self, client: &Client, granted: Granted, now: Timestamp) -> Value {
         let scope = granted.owner.scopes.join(" ");
         let life = granted.owner.expires_at.duration_since(now).as_secs();
-        let access_token = self
-            .ledger
-            .issue_access(granted.owner, granted.family, client.access_token_length);
+        let access_token = self.ledger.issue_access(granted.owner, granted.family, client.access_token_length);
         let mut answer = Map::new();
         answer.insert("access_token".into(), access_token.into());
         answer.insert("token_type".into(), "Bearer".into());
@@ -325,15 +263,8 @@ pub(super) fn s256(verifier: &str) -> String {
 pub(super) fn named_in(request: &Request<Bytes>) -> (Option<String>, Option<String>) {
     let text = String::from_utf8_lossy(request.body());
     let form = Form::parse(&text).unwrap_or_default();
-    let basic = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(basic_credentials)
-        .map(|(id, _)| id);
-    (
-        basic.or_else(|| form.one("client_id").map(str::to_owned)),
-        form.one("grant_type").map(str::to_owned),
-    )
+    let basic = request.headers().get(header::AUTHORIZATION).and_then(basic_credentials).map(|(id, _)| id);
+    (basic.or_else(|| form.one("client_id").map(str::to_owned)), form.one("grant_type").map(str::to_owned))
 }
 
 /// Both halves of an HTTP Basic header, form-decoded (RFC 6749 §2.3.1); `None` if malformed.
@@ -355,17 +286,10 @@ fn body_of(request: &Request<Bytes>) -> Result<Form, Refusal> {
     if request.uri().query().is_some() {
         return Err(Refusal::new("invalid_request", "parameters belong into the body"));
     }
-    let kind = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(Refusal::new(
-            "invalid_request",
-            "the body must be application/x-www-form-urlencoded",
-        ));
+        return Err(Refusal::new("invalid_request", "the body must be application/x-www-form-urlencoded"));
     }
     let text = std::str::from_utf8(request.body()).map_err(|_| Refusal::new("invalid_request", "not UTF-8"))?;
     Form::parse(text).map_err(|error| Refusal::new("invalid_request", error.to_string()))
@@ -376,16 +300,9 @@ fn refused(refusal: &Refusal, now: Timestamp) -> Decided {
     let body = json!({ "error": refusal.error, "error_description": refusal.description });
     let mut response = json_response(status, &body, now);
     if status == 401 {
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"sandbox\""),
-        );
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sandbox\""));
     }
-    Decided {
-        error: Some(refusal.error.to_owned()),
-        remark: refusal.remark,
-        ..Decided::of(response)
-    }
+    Decided { error: Some(refusal.error.to_owned()), remark: refusal.remark, ..Decided::of(response) }
 }
 
 /// A JSON answer with the headers of RFC 6749 §5.1.

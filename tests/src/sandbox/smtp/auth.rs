@@ -20,9 +20,7 @@ struct Credentials {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Carries an AUTH command out.
     pub(super) async fn auth(&mut self, argument: &str) -> Result<u16, Over> {
-        let (name, initial) = argument
-            .split_once(' ')
-            .map_or((argument, None), |(name, text)| (name, Some(text)));
+        let (name, initial) = argument.split_once(' ').map_or((argument, None), |(name, text)| (name, Some(text)));
         let mechanism = match self.acceptable_mechanism(name) {
             Ok(mechanism) => mechanism,
             Err(refusal) => return self.answer(Phase::Auth, None, |_| Reply::of(refusal)).await,
@@ -34,11 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             text.to_owned()
         } else {
-            let prompt = if mechanism == Mechanism::Login {
-                "334 VXNlcm5hbWU6"
-            } else {
-                "334 "
-            };
+            let prompt = if mechanism == Mechanism::Login { "334 VXNlcm5hbWU6" } else { "334 " };
             let code = self.answer(Phase::Auth, None, |_| Reply::of(prompt)).await?;
             if code != 334 {
                 return Ok(code);
@@ -76,9 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.server.offence("AUTH inside a mail transaction");
             return Err("503 5.5.1 Not inside a mail transaction");
         }
-        let known = Mechanism::ALL
-            .into_iter()
-            .find(|known| known.name().eq_ignore_ascii_case(name));
+        let known = Mechanism::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(name));
         let Some(mechanism) = known.filter(|known| self.mechanisms(&behaviour).contains(known)) else {
             self.server.offence(format!("AUTH {name} is not offered"));
             let over_tls = known.is_some_and(|known| behaviour.auth_over_tls.contains(&known));
@@ -126,10 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Verdict::Refused
         } else if bearer {
             (behaviour.token_check)(&shown.user, &shown.secret)
-        } else if behaviour
-            .passwords
-            .contains(&(shown.user.clone(), shown.secret.clone()))
-        {
+        } else if behaviour.passwords.contains(&(shown.user.clone(), shown.secret.clone())) {
             Verdict::Accepted
         } else {
             Verdict::Refused
@@ -146,26 +135,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 },
             })
             .await?;
-        if code == 334 {
-            self.after_challenge(mechanism).await
-        } else {
-            Ok(code)
-        }
+        if code == 334 { self.after_challenge(mechanism).await } else { Ok(code) }
     }
 
     /// Reads the client's answer to the error challenge, then refuses for good.
     async fn after_challenge(&mut self, mechanism: Mechanism) -> Result<u16, Over> {
         let line = self.wire.line().await?;
-        let wanted: &[u8] = if mechanism == Mechanism::OAuthBearer {
-            b"AQ=="
-        } else {
-            b""
-        };
+        let wanted: &[u8] = if mechanism == Mechanism::OAuthBearer { b"AQ==" } else { b"" };
         if line.octets != wanted {
-            self.server.offence(format!(
-                "the answer to the {} error challenge is wrong",
-                mechanism.name()
-            ));
+            self.server.offence(format!("the answer to the {} error challenge is wrong", mechanism.name()));
         }
         let behaviour = self.server.behaviour();
         let (TokenRefusal::Direct(reply) | TokenRefusal::Challenge { reply, .. }) = &behaviour.token_refusal;
@@ -195,10 +173,7 @@ fn decoded(text: &str) -> Result<String, &'static str> {
 }
 
 fn login_credentials(user: &str, password: &str) -> Result<Credentials, &'static str> {
-    Ok(Credentials {
-        user: decoded(user)?,
-        secret: decoded(password)?,
-    })
+    Ok(Credentials { user: decoded(user)?, secret: decoded(password)? })
 }
 
 /// Takes a mechanism's message apart; what does not fit its grammar exactly is an error.
@@ -221,20 +196,14 @@ fn plain(text: &str) -> Option<Credentials> {
         return None;
     };
     let own = authorization.is_empty() || authorization == user;
-    own.then(|| Credentials {
-        user: user.into(),
-        secret: password.into(),
-    })
+    own.then(|| Credentials { user: user.into(), secret: password.into() })
 }
 
 /// `user=U ^A auth=Bearer T ^A ^A`.
 fn xoauth2(text: &str) -> Option<Credentials> {
     let (user, rest) = text.strip_prefix("user=")?.split_once('\u{1}')?;
     let token = rest.strip_prefix("auth=Bearer ")?.strip_suffix("\u{1}\u{1}")?;
-    Some(Credentials {
-        user: user.into(),
-        secret: token.into(),
-    })
+    Some(Credentials { user: user.into(), secret: token.into() })
 }
 
 /// RFC 7628 §3.1: `n,a=U, ^A key=value ^A … ^A`, the user name in GS2 escapes (RFC 5801 §4).
@@ -246,13 +215,8 @@ fn oauthbearer(text: &str) -> Option<Credentials> {
     }
     let user = user.replace("=2C", ",").replace("=3D", "=");
     let pairs = pairs.strip_suffix("\u{1}\u{1}")?;
-    let token = pairs
-        .split('\u{1}')
-        .find_map(|pair| pair.strip_prefix("auth=Bearer "))?;
-    Some(Credentials {
-        user,
-        secret: token.into(),
-    })
+    let token = pairs.split('\u{1}').find_map(|pair| pair.strip_prefix("auth=Bearer "))?;
+    Some(Credentials { user, secret: token.into() })
 }
 
 #[cfg(test)]
@@ -264,18 +228,11 @@ mod tests {
         let good: [(Mechanism, &str); 3] = [
             (Mechanism::Plain, "\0a@b\0tok"),
             (Mechanism::XOAuth2, "user=a@b\u{1}auth=Bearer tok\u{1}\u{1}"),
-            (
-                Mechanism::OAuthBearer,
-                "n,a=a@b,\u{1}host=h\u{1}port=587\u{1}auth=Bearer tok\u{1}\u{1}",
-            ),
+            (Mechanism::OAuthBearer, "n,a=a@b,\u{1}host=h\u{1}port=587\u{1}auth=Bearer tok\u{1}\u{1}"),
         ];
         for (mechanism, text) in good {
             let shown = credentials_of(mechanism, text).ok().unwrap();
-            assert_eq!(
-                (shown.user.as_str(), shown.secret.as_str()),
-                ("a@b", "tok"),
-                "{mechanism:?}"
-            );
+            assert_eq!((shown.user.as_str(), shown.secret.as_str()), ("a@b", "tok"), "{mechanism:?}");
         }
         for (mechanism, text) in [
             (Mechanism::Plain, "a@b\0tok"),
@@ -283,10 +240,7 @@ mod tests {
             (Mechanism::XOAuth2, "user=a@b\u{1}auth=Bearer tok\u{1}"),
             (Mechanism::XOAuth2, "user=a@b\u{1}auth=bearer tok\u{1}\u{1}"),
             (Mechanism::XOAuth2, "user=a@b\u{1}auth=Bearer t\r\nok\u{1}\u{1}"),
-            (
-                Mechanism::XOAuth2,
-                "user=a@b\u{1}auth=Bearer t\u{1}auth=Bearer u\u{1}\u{1}",
-            ),
+            (Mechanism::XOAuth2, "user=a@b\u{1}auth=Bearer t\u{1}auth=Bearer u\u{1}\u{1}"),
             (Mechanism::OAuthBearer, "n,a=a,b,\u{1}auth=Bearer tok\u{1}\u{1}"),
             (Mechanism::OAuthBearer, "tok"),
         ] {

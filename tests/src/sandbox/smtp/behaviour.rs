@@ -206,18 +206,12 @@ impl Behaviour {
     /// As Dovecot's submission service: an AUTH line of 1,031 octets at most, 8,190 after a `334`.
     #[must_use]
     pub fn dovecot() -> Self {
-        Self {
-            auth_line_limit: 1031,
-            response_limit: 8190,
-            ..Self::default()
-        }
+        Self { auth_line_limit: 1031, response_limit: 8190, ..Self::default() }
     }
 }
 
 impl fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Behaviour")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Behaviour").field("name", &self.name).finish_non_exhaustive()
     }
 }

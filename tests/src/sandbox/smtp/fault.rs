@@ -193,21 +193,13 @@ impl Rule {
     /// Strikes at every occurrence of `phase`.
     #[must_use]
     pub fn always(phase: Phase, fault: Fault) -> Self {
-        Self {
-            phase,
-            skip: 0,
-            times: usize::MAX,
-            fault,
-        }
+        Self { phase, skip: 0, times: usize::MAX, fault }
     }
 
     /// Strikes at the next occurrence of `phase`.
     #[must_use]
     pub fn once(phase: Phase, fault: Fault) -> Self {
-        Self {
-            times: 1,
-            ..Self::always(phase, fault)
-        }
+        Self { times: 1, ..Self::always(phase, fault) }
     }
 
     /// Lets so many occurrences pass first.
@@ -262,20 +254,12 @@ type AskedBySender = (&'static str, fn() -> Fault);
 
 /// The local parts that ask for a fault by how they begin: phase and what is done there.
 const RECIPIENTS: [AskedByRecipient; 9] = [
-    ("tempfail", Phase::Rcpt, |_| {
-        Fault::reply("451 4.3.2 Temporary server error. Please try again later")
-    }),
+    ("tempfail", Phase::Rcpt, |_| Fault::reply("451 4.3.2 Temporary server error. Please try again later")),
     ("full", Phase::Rcpt, |_| Fault::reply("452 4.2.2 Mailbox full")),
-    ("reject", Phase::Rcpt, |_| {
-        Fault::reply("550 5.1.1 The email account that you tried to reach does not exist")
-    }),
+    ("reject", Phase::Rcpt, |_| Fault::reply("550 5.1.1 The email account that you tried to reach does not exist")),
     ("relay", Phase::Rcpt, |_| Fault::reply("554 5.7.1 Relay access denied")),
-    ("datatemp", Phase::FinalDot, |_| {
-        Fault::reply("451 4.3.0 Try again later")
-    }),
-    ("datafail", Phase::FinalDot, |_| {
-        Fault::reply("554 5.6.0 Message content rejected")
-    }),
+    ("datatemp", Phase::FinalDot, |_| Fault::reply("451 4.3.0 Try again later")),
+    ("datafail", Phase::FinalDot, |_| Fault::reply("554 5.6.0 Message content rejected")),
     ("dropbefore", Phase::FinalDot, |_| Fault::drop()),
     ("dropafter", Phase::FinalDot, |_| Fault::lose_reply()),
     ("slow", Phase::FinalDot, Fault::late),
@@ -283,9 +267,7 @@ const RECIPIENTS: [AskedByRecipient; 9] = [
 
 /// The senders that ask for a fault at MAIL.
 const SENDERS: [AskedBySender; 2] = [
-    ("badfrom", || {
-        Fault::reply("550 5.7.60 SMTP; Client does not have permissions to send as this sender")
-    }),
+    ("badfrom", || Fault::reply("550 5.7.60 SMTP; Client does not have permissions to send as this sender")),
     ("dropmail", Fault::drop),
 ];
 
@@ -297,25 +279,18 @@ pub(super) const GREYLISTED: &str = "451 4.7.1 Greylisted, please try again";
 
 /// What the address of a recipient asks for at `phase`.
 pub(super) fn asked_by_recipient(address: &str, phase: Phase, slow: Duration) -> Option<Fault> {
-    let asked = RECIPIENTS
-        .iter()
-        .find(|(prefix, at, _)| *at == phase && begins(address, prefix));
+    let asked = RECIPIENTS.iter().find(|(prefix, at, _)| *at == phase && begins(address, prefix));
     asked.map(|(_, _, fault)| fault(slow))
 }
 
 /// What the address of a sender asks for at MAIL.
 pub(super) fn asked_by_sender(address: &str) -> Option<Fault> {
-    SENDERS
-        .iter()
-        .find(|(prefix, _)| begins(address, prefix))
-        .map(|(_, fault)| fault())
+    SENDERS.iter().find(|(prefix, _)| begins(address, prefix)).map(|(_, fault)| fault())
 }
 
 /// Whether the address begins with `prefix`, in any case.
 pub(super) fn begins(address: &str, prefix: &str) -> bool {
-    address
-        .get(..prefix.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    address.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]

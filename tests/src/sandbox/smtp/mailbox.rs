@@ -40,11 +40,7 @@ impl Delivered {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         let text = self.text();
-        let head = text
-            .split("\r\n\r\n")
-            .next()?
-            .replace("\r\n ", " ")
-            .replace("\r\n\t", " ");
+        let head = text.split("\r\n\r\n").next()?.replace("\r\n ", " ").replace("\r\n\t", " ");
         head.split("\r\n").find_map(|line| {
             let (known, value) = line.split_once(':')?;
             known.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())

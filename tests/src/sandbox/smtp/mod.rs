@@ -69,10 +69,7 @@ impl SmtpServer {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let number = self.mailbox().connected();
-        let _open = Connection {
-            server: self.clone(),
-            number,
-        };
+        let _open = Connection { server: self.clone(), number };
         Session::new(self.clone(), stream, number).run(start).await;
     }
 

@@ -16,30 +16,17 @@ impl Reply {
         let code = code_of(text);
         let lines = text
             .split(|octet| *octet == b'\n')
-            .map(|line| {
-                if code.is_some() && code_of(line) == code {
-                    line.get(4..).unwrap_or_default()
-                } else {
-                    line
-                }
-            })
+            .map(|line| if code.is_some() && code_of(line) == code { line.get(4..).unwrap_or_default() } else { line })
             .map(<[u8]>::to_vec)
             .collect();
-        Self {
-            code: code.unwrap_or(451),
-            lines,
-        }
+        Self { code: code.unwrap_or(451), lines }
     }
 
     /// The octets on the wire. Without `enhanced`, an enhanced status code at the beginning of a line is left out.
     pub(super) fn octets(&self, enhanced: bool) -> Vec<u8> {
         let mut octets = Vec::new();
         for (number, line) in self.lines.iter().enumerate() {
-            let line = if enhanced {
-                line.as_slice()
-            } else {
-                without_enhanced(line)
-            };
+            let line = if enhanced { line.as_slice() } else { without_enhanced(line) };
             let last = number + 1 == self.lines.len();
             octets.extend_from_slice(self.code.to_string().as_bytes());
             if !last || !line.is_empty() {
@@ -54,17 +41,12 @@ impl Reply {
 
 /// The line behind its enhanced status code (RFC 2034 §4), if it has one.
 fn without_enhanced(line: &[u8]) -> &[u8] {
-    let Some((word, rest)) = line
-        .iter()
-        .position(|octet| *octet == b' ')
-        .map(|at| (&line[..at], &line[at + 1..]))
+    let Some((word, rest)) = line.iter().position(|octet| *octet == b' ').map(|at| (&line[..at], &line[at + 1..]))
     else {
         return line;
     };
     let parts: Vec<&[u8]> = word.split(|octet| *octet == b'.').collect();
-    let numeric = parts
-        .iter()
-        .all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit));
+    let numeric = parts.iter().all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit));
     if parts.len() == 3 && numeric { rest } else { line }
 }
 
@@ -82,11 +64,7 @@ mod tests {
             ("250", true, "250\r\n"),
             ("334 ", true, "334\r\n"),
         ] {
-            assert_eq!(
-                String::from_utf8(Reply::of(text).octets(enhanced)).unwrap(),
-                octets,
-                "{text}"
-            );
+            assert_eq!(String::from_utf8(Reply::of(text).octets(enhanced)).unwrap(), octets, "{text}");
         }
     }
 }

@@ -33,15 +33,7 @@ pub(super) struct Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(server: SmtpServer, stream: S, number: usize) -> Self {
         let wire = Wire::new(stream);
-        Self {
-            server,
-            wire,
-            number,
-            login: None,
-            greeted: false,
-            transaction: None,
-            mails: 0,
-        }
+        Self { server, wire, number, login: None, greeted: false, transaction: None, mails: 0 }
     }
 
     /// Speaks until either side has enough.
@@ -103,24 +95,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return self.say(&Reply::of("500 5.5.2 Bare LF is not allowed")).await;
             }
         }
-        let limit = if verb == "AUTH" {
-            behaviour.auth_line_limit
-        } else {
-            behaviour.line_limit
-        };
+        let limit = if verb == "AUTH" { behaviour.auth_line_limit } else { behaviour.line_limit };
         if line.length > limit {
             return self.say(&Reply::of("500 5.5.2 Line too long")).await;
         }
         match verb.as_str() {
             "EHLO" | "HELO" => {
-                let phase = if self.wire.is_tls() {
-                    Phase::EhloOverTls
-                } else {
-                    Phase::Ehlo
-                };
+                let phase = if self.wire.is_tls() { Phase::EhloOverTls } else { Phase::Ehlo };
                 let extended = verb == "EHLO";
-                self.answer(phase, None, |session| session.hello(argument, extended))
-                    .await
+                self.answer(phase, None, |session| session.hello(argument, extended)).await
             }
             "STARTTLS" => self.start_tls().await,
             "AUTH" => self.auth(argument).await,
@@ -314,11 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The mechanisms that are offered at this moment.
     pub(super) fn mechanisms<'b>(&self, behaviour: &'b Behaviour) -> &'b [Mechanism] {
-        if self.wire.is_tls() {
-            &behaviour.auth_over_tls
-        } else {
-            &behaviour.auth_before_tls
-        }
+        if self.wire.is_tls() { &behaviour.auth_over_tls } else { &behaviour.auth_before_tls }
     }
 
     /// Forgets who is logged in.
@@ -330,11 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Writes a line of the client into the record.
     pub(super) fn note(&self, line: &str) {
         let at = self.server.0.now.read();
-        self.server.mailbox().commands.push(Command {
-            at,
-            connection: self.number,
-            line: line.to_owned(),
-        });
+        self.server.mailbox().commands.push(Command { at, connection: self.number, line: line.to_owned() });
     }
 
     fn check_pipelining(&self, behaviour: &Behaviour, verb: &str) {
@@ -342,11 +317,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         if !behaviour.pipelining {
-            self.server
-                .offence(format!("pipelined behind {verb}, though PIPELINING is not offered"));
+            self.server.offence(format!("pipelined behind {verb}, though PIPELINING is not offered"));
         } else if LAST_IN_GROUP.contains(&verb) {
-            self.server
-                .offence(format!("{verb} is not the last command of its group"));
+            self.server.offence(format!("{verb} is not the last command of its group"));
         }
     }
 }

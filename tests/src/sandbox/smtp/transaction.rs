@@ -18,20 +18,15 @@ pub(super) struct Transaction {
 
 impl Transaction {
     fn has(&self, parameter: &str) -> bool {
-        self.parameters
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(parameter))
+        self.parameters.iter().any(|known| known.eq_ignore_ascii_case(parameter))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Carries a MAIL command out.
     pub(super) async fn mail(&mut self, argument: &str) -> Result<u16, Over> {
-        let path = path(argument, "FROM:")
-            .map(|(address, _)| address.to_owned())
-            .unwrap_or_default();
-        self.answer(Phase::Mail, asked_by_sender(&path), |session| session.begin(argument))
-            .await
+        let path = path(argument, "FROM:").map(|(address, _)| address.to_owned()).unwrap_or_default();
+        self.answer(Phase::Mail, asked_by_sender(&path), |session| session.begin(argument)).await
     }
 
     fn begin(&mut self, argument: &str) -> Reply {
@@ -56,11 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if behaviour.max_messages.is_some_and(|most| self.mails > most) {
             return Reply::of("421 4.7.0 Too many messages on this connection");
         }
-        self.transaction = Some(Transaction {
-            from: address.to_owned(),
-            parameters,
-            to: Vec::new(),
-        });
+        self.transaction = Some(Transaction { from: address.to_owned(), parameters, to: Vec::new() });
         Reply::of("250 2.1.0 Sender OK")
     }
 
@@ -88,8 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 _ => false,
             };
             if !offered {
-                self.server
-                    .offence(format!("MAIL parameter that is not offered: {parameter}"));
+                self.server.offence(format!("MAIL parameter that is not offered: {parameter}"));
                 return Err("555 5.5.4 Unsupported parameter");
             }
         }
@@ -102,14 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Carries a RCPT command out.
     pub(super) async fn rcpt(&mut self, argument: &str) -> Result<u16, Over> {
-        let address = path(argument, "TO:")
-            .map(|(address, _)| address.to_owned())
-            .unwrap_or_default();
+        let address = path(argument, "TO:").map(|(address, _)| address.to_owned()).unwrap_or_default();
         let asked = asked_by_recipient(&address, Phase::Rcpt, self.server.behaviour().slow);
         // A command out of order is refused for that, whatever its address asks for.
         let asked = asked.filter(|_| self.transaction.is_some());
-        self.answer(Phase::Rcpt, asked, |session| session.add_recipient(argument))
-            .await
+        self.answer(Phase::Rcpt, asked, |session| session.add_recipient(argument)).await
     }
 
     fn add_recipient(&mut self, argument: &str) -> Reply {
@@ -121,8 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Reply::of("501 5.5.4 Syntax: RCPT TO:<address>");
         };
         if !parameters.is_empty() {
-            self.server
-                .offence(format!("RCPT parameter that is not offered: {}", parameters.join(" ")));
+            self.server.offence(format!("RCPT parameter that is not offered: {}", parameters.join(" ")));
             return Reply::of("555 5.5.4 Unsupported parameter");
         }
         if address.is_empty() || !address.contains('@') {
@@ -132,10 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.server.offence("an address beyond ASCII without SMTPUTF8");
             return Reply::of("553 5.6.7 The address needs SMTPUTF8");
         }
-        if behaviour
-            .max_recipients
-            .is_some_and(|most| transaction.to.len() >= most)
-        {
+        if behaviour.max_recipients.is_some_and(|most| transaction.to.len() >= most) {
             return Reply::of(&behaviour.too_many_recipients);
         }
         if begins(address, GREYLIST) && self.server.mailbox().first_time(address) {
@@ -171,10 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.say(&Reply::of("503 5.5.1 MAIL first")).await;
         };
         let slow = self.server.behaviour().slow;
-        let asked = transaction
-            .to
-            .iter()
-            .find_map(|address| asked_by_recipient(address, Phase::FinalDot, slow));
+        let asked = transaction.to.iter().find_map(|address| asked_by_recipient(address, Phase::FinalDot, slow));
         let refusal = self.refusal_of(&transaction, &body);
         // A message that is refused for what it is does not reach the recipients that would have asked for a fault.
         let asked = asked.filter(|_| refusal.is_none());
@@ -192,8 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         self.wire.line().await?;
-        self.answer_struck(Some(fault), |_| Reply::of("421 4.3.2 Shutting down"))
-            .await?;
+        self.answer_struck(Some(fault), |_| Reply::of("421 4.3.2 Shutting down")).await?;
         self.wire.flush().await?;
         Err(Over)
     }
@@ -235,10 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             parameters: transaction.parameters,
             octets: body.octets,
         });
-        Reply::of(format!(
-            "250 {}",
-            self.server.behaviour().accepted.replace("{id}", &id.to_string())
-        ))
+        Reply::of(format!("250 {}", self.server.behaviour().accepted.replace("{id}", &id.to_string())))
     }
 }
 
@@ -255,11 +231,5 @@ fn path<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str, Vec<String>)> 
     if address.contains(['<', ' ', '\r', '\t']) {
         return None;
     }
-    Some((
-        address,
-        rest.split(' ')
-            .filter(|word| !word.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    ))
+    Some((address, rest.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()))
 }

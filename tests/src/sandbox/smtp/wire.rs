@@ -68,13 +68,7 @@ pub(super) struct Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self {
-            stream: Stream::Plain(stream),
-            input: Vec::new(),
-            at: 0,
-            output: Vec::new(),
-            pace: None,
-        }
+        Self { stream: Stream::Plain(stream), input: Vec::new(), at: 0, output: Vec::new(), pace: None }
     }
 
     /// Whether octets are here that nobody has read yet.
@@ -114,16 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) async fn line(&mut self) -> Result<Line, Over> {
         let raw = self.raw_line().await?;
         let bare = !raw.ends_with(b"\r\n");
-        let octets = raw
-            .strip_suffix(b"\r\n")
-            .or(raw.strip_suffix(b"\n"))
-            .unwrap_or(&raw)
-            .to_vec();
-        Ok(Line {
-            octets,
-            bare,
-            length: raw.len(),
-        })
+        let octets = raw.strip_suffix(b"\r\n").or(raw.strip_suffix(b"\n")).unwrap_or(&raw).to_vec();
+        Ok(Line { octets, bare, length: raw.len() })
     }
 
     /// Reads a message up to the final dot; keeps `limit` octets of it.
@@ -135,11 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if at_line_start && raw == b".\r\n" {
                 return Ok(body);
             }
-            let line = if at_line_start {
-                raw.strip_prefix(b".").unwrap_or(&raw)
-            } else {
-                &raw
-            };
+            let line = if at_line_start { raw.strip_prefix(b".").unwrap_or(&raw) } else { &raw };
             let text = line.strip_suffix(b"\r\n").unwrap_or(line);
             body.bare |= text.len() == line.len() || text.contains(&b'\r');
             body.nul |= text.contains(&0);

@@ -6,11 +6,7 @@ use std::time::Duration;
 use super::*;
 
 async fn asked(server: &AuthorizationServer) -> std::io::Result<Response<Bytes>> {
-    let request = post(
-        "/token",
-        Some(&basic("svc", "svc-secret")),
-        &[("grant_type", "client_credentials")],
-    );
+    let request = post("/token", Some(&basic("svc", "svc-secret")), &[("grant_type", "client_credentials")]);
     server.answer(request).await
 }
 
@@ -33,15 +29,7 @@ async fn a_fault_strikes_its_endpoint_so_often_and_in_its_turn() {
     }
     assert_eq!(statuses, [503, 503, 429, 200]);
     let faults: Vec<_> = server.token_requests("svc").iter().map(|entry| entry.fault).collect();
-    assert_eq!(
-        faults,
-        [
-            Some("unavailable"),
-            Some("unavailable"),
-            Some("too_many_requests"),
-            None
-        ]
-    );
+    assert_eq!(faults, [Some("unavailable"), Some("unavailable"), Some("too_many_requests"), None]);
     server.behave();
     let revoke = post("/revoke", Some(&basic("svc", "svc-secret")), &[("token", "x")]);
     assert_eq!(server.answer(revoke).await.unwrap().status(), 200);
@@ -56,16 +44,10 @@ async fn a_lost_answer_has_rotated_the_token_and_a_reset_has_not() {
         post("/token", Some(&basic("web", "s3cret")), &fields)
     };
     server.fail(Endpoint::Token, Fault::reset(), 1);
-    assert_eq!(
-        server.answer(request()).await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(server.answer(request()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(!server.token_requests("web").pop().unwrap().granted);
     server.fail(Endpoint::Token, Fault::drop_response(), 1);
-    assert_eq!(
-        server.answer(request()).await.unwrap_err().kind(),
-        ErrorKind::UnexpectedEof
-    );
+    assert_eq!(server.answer(request()).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
     let entry = server.token_requests("web").pop().unwrap();
     assert_eq!((entry.granted, entry.remark), (true, Some(Remark::Rotated)));
     let response = server.answer(request()).await.unwrap();
@@ -96,14 +78,7 @@ async fn overlaps_are_counted_by_client_and_end_with_the_caller() {
     server.set_latency(Duration::from_secs(1));
     let (first, second) = tokio::join!(asked(&server), asked(&server));
     assert!(first.is_ok() && second.is_ok());
-    assert_eq!(
-        (
-            server.max_concurrent(),
-            server.max_concurrent_of("svc"),
-            server.max_concurrent_of("web")
-        ),
-        (2, 2, 0)
-    );
+    assert_eq!((server.max_concurrent(), server.max_concurrent_of("svc"), server.max_concurrent_of("web")), (2, 2, 0));
 
     let server = self::server();
     server.fail(Endpoint::Token, Fault::hang(), 1);
@@ -116,71 +91,35 @@ async fn overlaps_are_counted_by_client_and_end_with_the_caller() {
 async fn altered_answers_have_the_octets_that_they_promise() {
     let fields = |response: &Response<Bytes>| json(response);
     for (written, part) in [
-        (
-            struck(Fault::field("expires_in", json!("3600"))).await,
-            r#""expires_in":"3600""#,
-        ),
-        (
-            struck(Fault::field("expires_in", json!(3600.0))).await,
-            r#""expires_in":3600.0"#,
-        ),
-        (
-            struck(Fault::field("expires_in", json!(1e20))).await,
-            r#""expires_in":1e+20"#,
-        ),
-        (
-            struck(Fault::field("expires_in", Value::Null)).await,
-            r#""expires_in":null"#,
-        ),
-        (
-            struck(Fault::field("token_type", json!("bearer"))).await,
-            r#""token_type":"bearer""#,
-        ),
+        (struck(Fault::field("expires_in", json!("3600"))).await, r#""expires_in":"3600""#),
+        (struck(Fault::field("expires_in", json!(3600.0))).await, r#""expires_in":3600.0"#),
+        (struck(Fault::field("expires_in", json!(1e20))).await, r#""expires_in":1e+20"#),
+        (struck(Fault::field("expires_in", Value::Null)).await, r#""expires_in":null"#),
+        (struck(Fault::field("token_type", json!("bearer"))).await, r#""token_type":"bearer""#),
         (struck(Fault::scope_as_array()).await, r#""scope":["smtp.send"]"#),
         (struck(Fault::scope("email")).await, r#""scope":"email""#),
-        (
-            struck(Fault::field("access_token", json!("a\r\nb"))).await,
-            r#""access_token":"a\r\nb""#,
-        ),
+        (struck(Fault::field("access_token", json!("a\r\nb"))).await, r#""access_token":"a\r\nb""#),
     ] {
         let body = String::from_utf8(written.body().to_vec()).unwrap();
         assert!(body.contains(part), "{body}");
         assert_eq!(written.status(), 200);
     }
-    assert!(
-        fields(&struck(Fault::without("token_type")).await)
-            .get("token_type")
-            .is_none()
-    );
+    assert!(fields(&struck(Fault::without("token_type")).await).get("token_type").is_none());
     let twice = struck(Fault::repeated("access_token")).await;
-    assert_eq!(
-        String::from_utf8_lossy(twice.body())
-            .matches("\"access_token\":")
-            .count(),
-        2
-    );
-    assert!(
-        text(&fields(&twice), "access_token").starts_with("at-"),
-        "the last one is the real one"
-    );
+    assert_eq!(String::from_utf8_lossy(twice.body()).matches("\"access_token\":").count(), 2);
+    assert!(text(&fields(&twice), "access_token").starts_with("at-"), "the last one is the real one");
     assert!(struck(Fault::bom()).await.body().starts_with(b"\xef\xbb\xbf{"));
     assert_eq!(struck(Fault::padded_to(1 << 20)).await.body().len(), 1 << 20);
     assert_eq!(struck(Fault::status_of_answer(201)).await.status(), 201);
     let skewed = struck(Fault::date_skewed(3600)).await;
     assert_eq!(skewed.headers()["date"], "Mon, 23 Nov 2026 13:00:00 GMT");
-    assert_eq!(
-        struck(Fault::header("content-type", "text/html")).await.headers()["content-type"],
-        "text/html"
-    );
+    assert_eq!(struck(Fault::header("content-type", "text/html")).await.headers()["content-type"], "text/html");
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_given_instead_are_as_told() {
     let limited = struck(Fault::too_many_requests(17)).await;
-    assert_eq!(
-        (limited.status().as_u16(), &limited.headers()["retry-after"]),
-        (429, &"17".parse().unwrap())
-    );
+    assert_eq!((limited.status().as_u16(), &limited.headers()["retry-after"]), (429, &"17".parse().unwrap()));
     let moved = struck(Fault::redirect("https://elsewhere.example/token")).await;
     assert_eq!(
         (moved.status().as_u16(), &moved.headers()["location"]),
@@ -189,10 +128,7 @@ async fn answers_given_instead_are_as_told() {
     let portal = struck(Fault::html_200()).await;
     assert!(portal.status() == 200 && portal.body().starts_with(b"<!DOCTYPE html>"));
     let error = struck(Fault::error(200, "temporarily_unavailable")).await;
-    assert_eq!(
-        (error.status().as_u16(), text(&json(&error), "error").as_str()),
-        (200, "temporarily_unavailable")
-    );
+    assert_eq!((error.status().as_u16(), text(&json(&error), "error").as_str()), (200, "temporarily_unavailable"));
     let microsoft = json!({"error": "invalid_grant", "error_codes": [700_082], "suberror": "bad_token"});
     assert_eq!(json(&struck(Fault::error_object(400, &microsoft)).await), microsoft);
 }
@@ -202,10 +138,7 @@ async fn the_tables_of_answers_hold_what_they_say() {
     for (name, fault) in Fault::lenient_answers() {
         let answer = struck(fault).await;
         let body = String::from_utf8_lossy(answer.body()).into_owned();
-        assert!(
-            answer.status().is_success() && body.contains("\"access_token\":\"at-"),
-            "{name}: {body}"
-        );
+        assert!(answer.status().is_success() && body.contains("\"access_token\":\"at-"), "{name}: {body}");
     }
     for (name, fault) in Fault::useless_answers() {
         let server = server();

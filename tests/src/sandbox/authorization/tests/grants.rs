@@ -11,20 +11,11 @@ async fn a_client_gets_a_token_of_its_own_that_ends_when_it_said() {
     let server = server();
     server.set_access_token_life(Duration::from_secs(5));
     let (status, answer) = service_token(&server).await;
-    assert_eq!(
-        (status, &answer["expires_in"], &answer["token_type"]),
-        (200, &5.into(), &"Bearer".into())
-    );
-    assert_eq!(
-        (answer.get("refresh_token"), &answer["scope"]),
-        (None, &"smtp.send".into())
-    );
+    assert_eq!((status, &answer["expires_in"], &answer["token_type"]), (200, &5.into(), &"Bearer".into()));
+    assert_eq!((answer.get("refresh_token"), &answer["scope"]), (None, &"smtp.send".into()));
     let token = text(&answer, "access_token");
     let owner = server.registry().owner_of(&token).unwrap();
-    assert_eq!(
-        (owner.mailbox.as_str(), owner.client_id.as_str()),
-        ("svc@sandbox.test", "svc")
-    );
+    assert_eq!((owner.mailbox.as_str(), owner.client_id.as_str()), ("svc@sandbox.test", "svc"));
     tokio::time::advance(Duration::from_millis(4999)).await;
     assert!(server.registry().owner_of(&token).is_some());
     tokio::time::advance(Duration::from_millis(1)).await;
@@ -75,18 +66,10 @@ async fn a_code_is_good_only_for_the_request_that_it_came_from() {
         ("code", "", "invalid_request"),
         ("redirect_uri", "http://127.0.0.1:4712/callback", "invalid_grant"),
         ("redirect_uri", "", "invalid_grant"),
-        (
-            "code_verifier",
-            "another-verifier-of-forty-three-characters-",
-            "invalid_grant",
-        ),
+        ("code_verifier", "another-verifier-of-forty-three-characters-", "invalid_grant"),
         ("code_verifier", "", "invalid_grant"),
     ] {
-        assert_eq!(
-            exchanged_with(&server, name, value).await,
-            (400, error.into()),
-            "{name}={value}"
-        );
+        assert_eq!(exchanged_with(&server, name, value).await, (400, error.into()), "{name}={value}");
     }
     assert_eq!(exchanged_with(&server, "none", "").await, (200, String::new()));
 }
@@ -99,19 +82,13 @@ async fn a_code_ends_and_a_second_use_kills_what_the_first_brought() {
     let (_, answer) = exchange(&server, code).await;
     assert!(server.registry().owner_of(&text(&answer, "access_token")).is_some());
     assert_eq!(exchange(&server, code).await.1["error"], "invalid_grant");
-    assert_eq!(
-        server.token_requests("web").pop().unwrap().remark,
-        Some(Remark::CodeReused)
-    );
+    assert_eq!(server.token_requests("web").pop().unwrap().remark, Some(Remark::CodeReused));
     assert!(server.registry().owner_of(&text(&answer, "access_token")).is_none());
     assert_eq!(refresh(&server, &text(&answer, "refresh_token")).await.0, 400);
 
     let back = walk(&server, "smtp.send", &Decision::Allow).await;
     tokio::time::advance(Duration::from_secs(60)).await;
-    assert_eq!(
-        exchange(&server, back.one("code").unwrap()).await.1["error"],
-        "invalid_grant"
-    );
+    assert_eq!(exchange(&server, back.one("code").unwrap()).await.1["error"], "invalid_grant");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,10 +99,7 @@ async fn strict_rotation_kills_the_family_when_an_old_token_comes_back() {
     let (access, second) = (text(&answer, "access_token"), text(&answer, "refresh_token"));
     assert_ne!(first, second);
     assert_eq!(refresh(&server, &first).await.1["error"], "invalid_grant");
-    assert_eq!(
-        server.token_requests("web").pop().unwrap().remark,
-        Some(Remark::RefreshTokenReused)
-    );
+    assert_eq!(server.token_requests("web").pop().unwrap().remark, Some(Remark::RefreshTokenReused));
     assert_eq!(refresh(&server, &second).await.0, 400);
     assert!(server.registry().owner_of(&access).is_none());
 }
@@ -141,10 +115,7 @@ async fn grace_forgives_for_a_while_and_then_kills() {
     tokio::time::advance(Duration::from_secs(9)).await;
     let (status, answer) = refresh(&server, &first).await;
     assert_eq!(status, 200);
-    assert_eq!(
-        server.token_requests("web").pop().unwrap().remark,
-        Some(Remark::GraceUsed)
-    );
+    assert_eq!(server.token_requests("web").pop().unwrap().remark, Some(Remark::GraceUsed));
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(refresh(&server, &first).await.0, 400);
     assert_eq!(refresh(&server, &text(&answer, "refresh_token")).await.0, 400);
@@ -191,16 +162,8 @@ async fn a_refresh_may_narrow_the_scope_but_not_widen_it() {
     let back = walk(&server, "smtp.send email", &Decision::Allow).await;
     let token = text(&exchange(&server, back.one("code").unwrap()).await.1, "refresh_token");
     for (scope, status) in [("email", 200), ("smtp.send email", 200), ("smtp.send openid", 400)] {
-        let fields = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", token.as_str()),
-            ("scope", scope),
-        ];
-        assert_eq!(
-            super::token(&server, ("web", "s3cret"), &fields).await.0,
-            status,
-            "{scope}"
-        );
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token.as_str()), ("scope", scope)];
+        assert_eq!(super::token(&server, ("web", "s3cret"), &fields).await.0, status, "{scope}");
     }
 }
 
@@ -211,20 +174,12 @@ async fn a_refresh_token_comes_when_the_providers_rule_says_so() {
         (RefreshTokens::OfflineAccess, "smtp.send offline_access", "", true),
         (RefreshTokens::AccessType, "smtp.send offline_access", "", false),
         (RefreshTokens::AccessType, "smtp.send", "&access_type=offline", true),
-        (
-            RefreshTokens::Never,
-            "smtp.send offline_access",
-            "&access_type=offline",
-            false,
-        ),
+        (RefreshTokens::Never, "smtp.send offline_access", "&access_type=offline", false),
     ] {
         let server = server();
         server.update_client("web", |client| client.refresh_tokens = rule);
         let url = format!("{}{extra}", authorize_url(&server, scope));
-        let back = Browser::of(&server)
-            .grant(&url, "alice", "pw", &Decision::Allow)
-            .await
-            .unwrap();
+        let back = Browser::of(&server).grant(&url, "alice", "pw", &Decision::Allow).await.unwrap();
         let form = Form::parse(back.split_once('?').unwrap().1).unwrap();
         let (_, answer) = exchange(&server, form.one("code").unwrap()).await;
         assert_eq!(answer.get("refresh_token").is_some(), comes, "{rule:?} {scope} {extra}");
@@ -239,10 +194,7 @@ async fn an_id_token_names_the_person_that_signed_in() {
     let id_token = text(&answer, "id_token");
     let parts: Vec<&str> = id_token.split('.').collect();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
-    assert_eq!(
-        (text(&claims, "email").as_str(), text(&claims, "aud").as_str()),
-        ("alice@sandbox.test", "web")
-    );
+    assert_eq!((text(&claims, "email").as_str(), text(&claims, "aud").as_str()), ("alice@sandbox.test", "web"));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"s3cret");
     let signed = format!("{}.{}", parts[0], parts[1]);
     let signature = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
@@ -280,10 +232,7 @@ async fn an_administrator_can_end_tokens_or_the_consent() {
     let (status, answer) = refresh(&server, &token).await;
     assert_eq!(status, 200);
     server.registry().revoke_mailbox("alice@sandbox.test");
-    assert_eq!(
-        refresh(&server, &text(&answer, "refresh_token")).await.1["error"],
-        "invalid_grant"
-    );
+    assert_eq!(refresh(&server, &text(&answer, "refresh_token")).await.1["error"], "invalid_grant");
 }
 
 #[tokio::test(start_paused = true)]

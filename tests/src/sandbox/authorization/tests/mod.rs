@@ -31,10 +31,7 @@ fn server() -> AuthorizationServer {
 
 fn basic(id: &str, secret: &str) -> String {
     let encoded = |text: &str| encode(&[(text, "")]).trim_end_matches('=').to_owned();
-    format!(
-        "Basic {}",
-        STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)))
-    )
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret))))
 }
 
 fn post(path: &str, authorization: Option<&str>, fields: &[(&str, &str)]) -> Request<Bytes> {
@@ -50,10 +47,7 @@ fn json(response: &Response<Bytes>) -> Value {
 }
 
 async fn token(server: &AuthorizationServer, client: (&str, &str), fields: &[(&str, &str)]) -> (u16, Value) {
-    let response = server
-        .answer(post("/token", Some(&basic(client.0, client.1)), fields))
-        .await
-        .unwrap();
+    let response = server.answer(post("/token", Some(&basic(client.0, client.1)), fields)).await.unwrap();
     (response.status().as_u16(), json(&response))
 }
 
@@ -82,12 +76,8 @@ async fn walk(server: &AuthorizationServer, scope: &str, decision: &Decision) ->
 }
 
 async fn exchange(server: &AuthorizationServer, code: &str) -> (u16, Value) {
-    let fields = [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("redirect_uri", REDIRECT),
-        ("code_verifier", VERIFIER),
-    ];
+    let fields =
+        [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", REDIRECT), ("code_verifier", VERIFIER)];
     token(server, ("web", "s3cret"), &fields).await
 }
 
@@ -100,12 +90,7 @@ async fn consent(server: &AuthorizationServer) -> (String, String) {
 }
 
 async fn refresh(server: &AuthorizationServer, refresh_token: &str) -> (u16, Value) {
-    token(
-        server,
-        ("web", "s3cret"),
-        &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)],
-    )
-    .await
+    token(server, ("web", "s3cret"), &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
 }
 
 fn text(answer: &Value, name: &str) -> String {

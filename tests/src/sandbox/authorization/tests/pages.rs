@@ -15,17 +15,12 @@ async fn opened(server: &AuthorizationServer, name: &str, value: &str) -> (u16, 
     ];
     fields.retain(|(known, _)| *known != name);
     fields.push((name, value));
-    let request = Request::get(format!("/authorize?{}", encode(&fields)))
-        .body(Bytes::new())
-        .unwrap();
+    let request = Request::get(format!("/authorize?{}", encode(&fields))).body(Bytes::new()).unwrap();
     let response = server.answer(request).await.unwrap();
     let back = response.headers().get(header::LOCATION).map(|location| {
         let query = location.to_str().unwrap().split_once('?').unwrap().1.to_owned();
         let form = Form::parse(&query).unwrap();
-        assert_eq!(
-            (form.one("state"), form.one("iss")),
-            (Some("st"), Some("https://login.sandbox.test"))
-        );
+        assert_eq!((form.one("state"), form.one("iss")), (Some("st"), Some("https://login.sandbox.test")));
         form.one("error").unwrap().to_owned()
     });
     (response.status().as_u16(), back)
@@ -55,11 +50,7 @@ async fn other_errors_go_back_with_state_and_issuer() {
         ("code_challenge_method", "", "invalid_request"),
         ("scope", "smtp.send unheard.of", "invalid_scope"),
     ] {
-        assert_eq!(
-            opened(&server, name, value).await,
-            (303, Some(error.into())),
-            "{name}={value}"
-        );
+        assert_eq!(opened(&server, name, value).await, (303, Some(error.into())), "{name}={value}");
     }
     assert_eq!(opened(&server, "login_hint", "alice").await, (200, None));
 }
@@ -80,11 +71,7 @@ async fn a_person_can_say_no_on_either_page() {
     let server = server();
     for decision in [Decision::Cancel, Decision::Deny, Decision::AllowOnly(Vec::new())] {
         let back = walk(&server, "smtp.send", &decision).await;
-        assert_eq!(
-            (back.one("error"), back.one("state")),
-            (Some("access_denied"), Some("st&te")),
-            "{decision:?}"
-        );
+        assert_eq!((back.one("error"), back.one("state")), (Some("access_denied"), Some("st&te")), "{decision:?}");
         assert_eq!(back.one("code"), None);
     }
 }
@@ -101,51 +88,29 @@ async fn a_person_can_grant_less_than_was_asked() {
 async fn a_wrong_password_is_said_on_the_page_and_can_be_tried_again() {
     let server = server();
     let url = authorize_url(&server, "smtp.send");
-    let wrong = Browser::of(&server)
-        .grant(&url, "alice", "nope", &Decision::Allow)
-        .await
-        .unwrap_err();
+    let wrong = Browser::of(&server).grant(&url, "alice", "nope", &Decision::Allow).await.unwrap_err();
     assert_eq!(wrong.to_string(), "The login or the password is wrong.");
-    assert!(
-        Browser::of(&server)
-            .grant(&url, "alice", "pw", &Decision::Allow)
-            .await
-            .is_ok()
-    );
+    assert!(Browser::of(&server).grant(&url, "alice", "pw", &Decision::Allow).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_client_sends_cannot_become_html() {
     let server = server();
     let url = format!("{}&login_hint=%22%3E%3Cscript%3E", authorize_url(&server, "smtp.send"));
-    let page = server
-        .answer(Request::get(url).body(Bytes::new()).unwrap())
-        .await
-        .unwrap();
+    let page = server.answer(Request::get(url).body(Bytes::new()).unwrap()).await.unwrap();
     let page = String::from_utf8(page.body().to_vec()).unwrap();
-    assert!(
-        page.contains("&quot;&gt;&lt;script&gt;") && !page.contains("<script>"),
-        "{page}"
-    );
+    assert!(page.contains("&quot;&gt;&lt;script&gt;") && !page.contains("<script>"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_metadata_names_every_endpoint() {
     let server = server();
-    let request = Request::get("/.well-known/oauth-authorization-server")
-        .body(Bytes::new())
-        .unwrap();
+    let request = Request::get("/.well-known/oauth-authorization-server").body(Bytes::new()).unwrap();
     let metadata = json(&server.answer(request).await.unwrap());
     assert_eq!(metadata["issuer"], "https://login.sandbox.test");
     for name in ["authorization_endpoint", "token_endpoint", "revocation_endpoint"] {
-        assert!(
-            text(&metadata, name).starts_with("https://login.sandbox.test/"),
-            "{name}"
-        );
+        assert!(text(&metadata, name).starts_with("https://login.sandbox.test/"), "{name}");
     }
-    let lost = server
-        .answer(Request::get("/nowhere").body(Bytes::new()).unwrap())
-        .await
-        .unwrap();
+    let lost = server.answer(Request::get("/nowhere").body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(lost.status(), 404);
 }

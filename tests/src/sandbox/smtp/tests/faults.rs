@@ -70,14 +70,8 @@ const ANSWERED: [Phase; 11] = [
 async fn every_phase_can_refuse_close_or_fall_silent_and_then_behave_again() {
     for phase in ANSWERED {
         for (fault, end) in [
-            (
-                Fault::reply("421 4.3.2 Shutting down"),
-                End::Reply("421 4.3.2 Shutting down".into()),
-            ),
-            (
-                Fault::reply("451-4.3.0 Not\n451 4.3.0 now"),
-                End::Reply("451-4.3.0 Not|451 4.3.0 now".into()),
-            ),
+            (Fault::reply("421 4.3.2 Shutting down"), End::Reply("421 4.3.2 Shutting down".into())),
+            (Fault::reply("451-4.3.0 Not\n451 4.3.0 now"), End::Reply("451-4.3.0 Not|451 4.3.0 now".into())),
             (Fault::drop(), End::Closed),
             (Fault::silence(), End::Silent),
         ] {
@@ -144,24 +138,14 @@ async fn a_late_reply_comes_when_the_client_has_stopped_waiting() {
     let server = server(behaviour());
     server.misbehave(Rule::once(Phase::Mail, Fault::late(Duration::from_secs(10))));
     let mut wire = logged_in(&server).await;
-    assert!(
-        within(Duration::from_secs(9), wire.ask("MAIL FROM:<a@x.test>"))
-            .await
-            .is_none()
-    );
-    assert!(
-        wire.ask("NOOP").await.starts_with("250 2.1.0"),
-        "the late reply is the first to be read"
-    );
+    assert!(within(Duration::from_secs(9), wire.ask("MAIL FROM:<a@x.test>")).await.is_none());
+    assert!(wire.ask("NOOP").await.starts_with("250 2.1.0"), "the late reply is the first to be read");
     assert!(wire.reply().await.starts_with("250 2.0.0"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_can_say_goodbye_to_an_idle_connection() {
-    let server = server(Behaviour {
-        idle_limit: Some(Duration::from_secs(30)),
-        ..behaviour()
-    });
+    let server = server(Behaviour { idle_limit: Some(Duration::from_secs(30)), ..behaviour() });
     let mut wire = logged_in(&server).await;
     assert!(within(Duration::from_secs(29), wire.reply()).await.is_none());
     assert_eq!(wire.reply().await, "421 4.4.2 Idle for too long, closing");
@@ -210,27 +194,16 @@ async fn a_body_can_be_read_slowly() {
     }
     let body = format!("{}.", "0123456789012345678901234567890123456789\r\n".repeat(1000));
     assert!(within(Duration::from_secs(30), wire.ask(&body)).await.is_none());
-    assert!(
-        within(Duration::from_secs(30), wire.reply())
-            .await
-            .unwrap()
-            .starts_with("250 ")
-    );
+    assert!(within(Duration::from_secs(30), wire.reply()).await.unwrap().starts_with("250 "));
     assert_eq!(server.delivered()[0].octets.len(), 42_000);
 }
 
 #[tokio::test(start_paused = true)]
 async fn rules_can_be_forgotten() {
     let server = server(behaviour());
-    server.misbehave(Rule::always(
-        Phase::Mail,
-        Fault::reply("550 5.4.5 Daily user sending limit exceeded"),
-    ));
+    server.misbehave(Rule::always(Phase::Mail, Fault::reply("550 5.4.5 Daily user sending limit exceeded")));
     for _ in 0..3 {
-        assert_eq!(
-            session(&server).await,
-            End::Reply("550 5.4.5 Daily user sending limit exceeded".into())
-        );
+        assert_eq!(session(&server).await, End::Reply("550 5.4.5 Daily user sending limit exceeded".into()));
     }
     server.behave();
     assert_eq!(session(&server).await, End::Done);

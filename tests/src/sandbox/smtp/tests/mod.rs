@@ -96,22 +96,13 @@ fn xoauth2(token: &str) -> String {
 /// A connection that is logged in.
 async fn logged_in(server: &SmtpServer) -> Wire<DuplexStream> {
     let mut wire = greeted(server).await;
-    assert!(
-        wire.ask(&format!("AUTH XOAUTH2 {}", xoauth2("good")))
-            .await
-            .starts_with("235 ")
-    );
+    assert!(wire.ask(&format!("AUTH XOAUTH2 {}", xoauth2("good"))).await.starts_with("235 "));
     wire
 }
 
 async fn over_tls(pki: &Pki, wire: Wire<DuplexStream>) -> std::io::Result<Wire<TlsStream<DuplexStream>>> {
     let connector = TlsConnector::from(pki.client_config().unwrap());
-    Ok(Wire(
-        connector
-            .connect(ServerName::try_from("localhost").unwrap(), wire.0)
-            .await?,
-        Vec::new(),
-    ))
+    Ok(Wire(connector.connect(ServerName::try_from("localhost").unwrap(), wire.0).await?, Vec::new()))
 }
 
 const LETTER: &str = "Subject: x\r\n\r\nhello\r\n.";
@@ -119,12 +110,7 @@ const LETTER: &str = "Subject: x\r\n\r\nhello\r\n.";
 /// Sends a letter over a session that is logged in; the reply to each step, up to the first that is no success.
 async fn send_letter(wire: &mut Wire<DuplexStream>, from: &str, to: &str) -> Vec<String> {
     let mut replies = Vec::new();
-    for step in [
-        &format!("MAIL FROM:<{from}>"),
-        &format!("RCPT TO:<{to}>"),
-        "DATA",
-        LETTER,
-    ] {
+    for step in [&format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{to}>"), "DATA", LETTER] {
         replies.push(wire.ask(step).await);
         if !replies.last().is_some_and(|reply| reply.starts_with(['2', '3'])) {
             break;
