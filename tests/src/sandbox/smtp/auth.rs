@@ -30,17 +30,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if fault.is_some() {
                 return self.answer_struck(fault, |_| Reply::of("451 4.7.0 Not now")).await;
             }
-<<<<<<< HEAD
-            None => {
-                let prompt = if mechanism == Mechanism::Login { "334 VXNlcm5hbWU6" } else { "334 " };
-                match self.answer(Phase::Auth, None, |_| Reply::of(prompt)).await? {
-                    334 => match self.response().await? {
-                        Ok(text) => text,
-                        Err(refusal) => return self.say(&Reply::of(refusal)).await,
-                    },
-                    code => return Ok(code),
-                }
-=======
             text.to_owned()
         } else {
             let prompt = if mechanism == Mechanism::Login { "334 VXNlcm5hbWU6" } else { "334 " };
@@ -51,7 +40,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match self.response().await? {
                 Ok(text) => text,
                 Err(refusal) => return self.say(&Reply::of(refusal)).await,
->>>>>>> sandbox
             }
         };
         let credentials = match mechanism {
