@@ -8,6 +8,7 @@ pub mod client;
 pub mod presets;
 pub mod profile;
 pub mod secrets;
+pub mod show;
 mod view;
 
 use std::sync::{Arc, PoisonError, RwLock};

@@ -134,6 +134,16 @@ impl View {
         })
     }
 
+    /// Puts a client in the place of the one of its id: what would be.
+    pub fn replace_client(&mut self, client: Client) {
+        self.clients.insert(client.id, Arc::new(client));
+    }
+
+    /// Puts a profile in the place of the one of its id: what would be.
+    pub fn replace_profile(&mut self, profile: Profile) {
+        self.profiles.insert(profile.id, Arc::new(profile));
+    }
+
     /// How a client reaches its server.
     pub fn wire(client: &Client) -> WireSettings {
         WireSettings {

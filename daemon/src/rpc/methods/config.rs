@@ -1,0 +1,24 @@
+//! `config.show`.
+
+use std::fmt;
+
+use frankd_proto::RpcError;
+use frankd_proto::methods::Empty;
+use frankd_proto::methods::config::{Configuration, Show};
+use frankd_proto::methods::system::Reloaded;
+use futures::future::BoxFuture;
+
+use super::{Owners, Registrar};
+
+/// The settings and where they come from. `app` owns the files.
+pub trait ConfigReader: fmt::Debug + Send + Sync + 'static {
+    /// Every setting, with its origin.
+    fn show(&self) -> Configuration;
+
+    /// Reads the files again. A wrong one changes nothing.
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, RpcError>>;
+}
+
+pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
+    registrar.method::<Show, _, _>(owners, |owners, _, Empty {}| async move { Ok(owners.config.show()) });
+}

@@ -1,0 +1,71 @@
+//! `grant.*`.
+
+use std::time::Duration;
+
+use frankd_proto::RpcError;
+use frankd_proto::methods::grant::{
+    ById, Cancel, Complete, CompleteParams, Completed, Get, GrantView, Grants, List, ListParams, Start, StartParams,
+    Started, Wait, WaitParams,
+};
+
+use super::{Owners, Registrar, profile_named};
+use crate::domain::Grant;
+use crate::registry::View;
+use crate::rpc::register::CallContext;
+use crate::status::show;
+
+/// Longest wait of a long poll.
+const LONGEST_WAIT_S: u32 = 120;
+
+pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
+    registrar.method::<Start, _, _>(owners, start);
+    registrar.method::<Complete, _, _>(owners, |owners, _, params| complete(owners, params));
+    registrar.method::<Wait, _, _>(owners, |owners, _, params| wait(owners, params));
+    registrar.method::<Get, _, _>(owners, |owners, _, params: ById| async move {
+        let grant = owners.grants.grant(params.id)?;
+        Ok(shown(&owners.registry.view(), &grant))
+    });
+    registrar.method::<List, _, _>(owners, |owners, _, params| async move { list(&owners, &params) });
+    registrar.method::<Cancel, _, _>(owners, |owners, _, params: ById| async move {
+        let grant = owners.grants.cancel(params.id).await?;
+        Ok(shown(&owners.registry.view(), &grant))
+    });
+}
+
+async fn start(owners: Owners, call: CallContext, params: StartParams) -> Result<Started, RpcError> {
+    let view = owners.registry.view();
+    let profile = profile_named(&view, &params.profile)?;
+    let begun = owners.grants.begin(profile.id, params.via, params.port, call.caller.uid).await?;
+    Ok(Started {
+        grant: shown(&view, &begun.grant),
+        authorization_url: begun.authorization_url,
+        redirect_uri: begun.redirect_uri,
+    })
+}
+
+async fn complete(owners: Owners, params: CompleteParams) -> Result<Completed, RpcError> {
+    let grant = owners.grants.complete(params.id, params.redirect_url).await?;
+    let view = owners.registry.view();
+    let profile = view.profile(grant.profile).ok_or_else(|| {
+        RpcError::new(frankd_proto::Kind::ObjectNotFound, "the profile of this grant was deleted meanwhile")
+    })?;
+    let token = show::token(profile, &owners.tokens.info(profile.id), &*owners.fingerprint);
+    Ok(Completed { grant: shown(&view, &grant), token })
+}
+
+async fn wait(owners: Owners, params: WaitParams) -> Result<GrantView, RpcError> {
+    let timeout = Duration::from_secs(u64::from(params.timeout_s.unwrap_or(60).min(LONGEST_WAIT_S)));
+    let grant = owners.grants.wait(params.id, timeout).await?;
+    Ok(shown(&owners.registry.view(), &grant))
+}
+
+fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
+    let view = owners.registry.view();
+    let profile = params.profile.as_ref().map(|name| profile_named(&view, name)).transpose()?;
+    let grants = owners.grants.list(profile.map(|profile| profile.id));
+    Ok(Grants { items: grants.iter().map(|grant| shown(&view, grant)).collect() })
+}
+
+fn shown(view: &View, grant: &Grant) -> GrantView {
+    show::grant(view, grant)
+}

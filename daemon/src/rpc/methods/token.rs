@@ -1,0 +1,88 @@
+//! `token.*`: the one method that hands out a secret, and its relatives.
+
+use std::time::Duration;
+
+use frankd_proto::methods::token::{
+    Get, GetParams, Info, OfProfile, Refresh, Revoke, RevokeParams, Revoked, Token, TokenInfo,
+};
+use frankd_proto::{Kind, Name, ProfileKind, RpcError};
+
+use super::{Owners, Registrar, profile_named};
+use crate::domain::Profile;
+use crate::registry::View;
+use crate::rpc::register::CallContext;
+use crate::status::show;
+use crate::tokens::Forced;
+
+/// Waits of `token.get` and `token.refresh`, in seconds.
+const DEFAULT_WAIT_S: u32 = 10;
+const LONGEST_WAIT_S: u32 = 120;
+const REFRESH_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
+    registrar.method::<Info, _, _>(owners, |owners, call, params| async move { info(&owners, &call, &params) });
+    registrar.method::<Get, _, _>(owners, get);
+    registrar.method::<Refresh, _, _>(owners, |owners, _, params| refresh(owners, params));
+    registrar.method::<Revoke, _, _>(owners, |owners, _, params| revoke(owners, params));
+}
+
+fn info(owners: &Owners, call: &CallContext, params: &OfProfile) -> Result<TokenInfo, RpcError> {
+    let view = owners.registry.view();
+    let profile = with_token(&view, call, &params.profile)?;
+    Ok(shown(owners, profile))
+}
+
+async fn get(owners: Owners, call: CallContext, params: GetParams) -> Result<Token, RpcError> {
+    let view = owners.registry.view();
+    let profile = with_token(&view, &call, &params.profile)?;
+    let min_valid = params.min_valid_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(DEFAULT_WAIT_S).min(LONGEST_WAIT_S)));
+    let issued = owners.tokens.get(profile.id, min_valid, wait).await?;
+    owners.tokens.handed_out(profile.id, call.caller.uid);
+    Ok(Token {
+        access_token: issued.access_token,
+        token_type: "Bearer".to_owned(),
+        expires_at: issued.expires_at,
+        username: profile.username.clone(),
+        scopes: issued.scopes,
+        warnings: issued.warnings,
+    })
+}
+
+async fn refresh(owners: Owners, params: OfProfile) -> Result<TokenInfo, RpcError> {
+    let view = owners.registry.view();
+    let profile = oauth2(profile_named(&view, &params.profile)?)?;
+    owners.tokens.refresh(profile.id, Forced::Operator, REFRESH_WAIT).await?;
+    Ok(shown(&owners, profile))
+}
+
+async fn revoke(owners: Owners, params: RevokeParams) -> Result<Revoked, RpcError> {
+    let view = owners.registry.view();
+    let profile = oauth2(profile_named(&view, &params.profile)?)?;
+    let revocation = owners.tokens.revoke(profile.id, params.local_only).await?;
+    Ok(Revoked { remote: revocation.remote, detail: revocation.detail, token: shown(&owners, profile) })
+}
+
+/// The profile, if this caller may have its token. Others are not told whether it exists.
+fn with_token<'a>(view: &'a View, call: &CallContext, name: &Name) -> Result<&'a Profile, RpcError> {
+    if call.access.profiles.as_ref().is_some_and(|profiles| !profiles.contains(name)) {
+        return Err(RpcError::new(Kind::AccessDenied, format!("your access rule does not list the profile {name}"))
+            .hint("frankctl access whoami"));
+    }
+    oauth2(profile_named(view, name)?)
+}
+
+fn oauth2(profile: &Profile) -> Result<&Profile, RpcError> {
+    if profile.kind == ProfileKind::Smtp {
+        return Err(RpcError::new(
+            Kind::ObjectInvalid,
+            format!("{} is a classic profile: it has a password and no token", profile.name),
+        )
+        .field("profile"));
+    }
+    Ok(profile)
+}
+
+fn shown(owners: &Owners, profile: &Profile) -> TokenInfo {
+    show::token(profile, &owners.tokens.info(profile.id), &*owners.fingerprint)
+}
