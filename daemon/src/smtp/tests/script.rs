@@ -45,10 +45,9 @@ impl Stage {
         let clock = FakeClock::new();
         let shared: SharedClock = Arc::new(clock.clone());
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["mx.example".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
+        let mut certificate = rcgen::CertificateParams::new(vec!["mx.example".to_owned()]).unwrap();
+        certificate.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        let certificate = certificate.self_signed(&key).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -170,7 +169,11 @@ async fn play(mut stream: Box<dyn Octets>, script: String, acceptor: TlsAcceptor
                 heard.lines.push(line);
             }
             ("B:", _) => heard.bodies.push(read_body(&mut stream).await),
-            (_, "!tls") => stream = Box::new(acceptor.accept(stream).await.expect("the handshake failed")),
+            (_, "!tls") => match acceptor.accept(stream).await {
+                Ok(secured) => stream = Box::new(secured),
+                // The client says why.
+                Err(_) => return heard,
+            },
             (_, "!hold") => break,
             (_, "!close") => return heard,
             (_, wait) => {
