@@ -1,5 +1,7 @@
 //! One delivery over SMTP: what is sent, and what is certain about it afterwards.
 
+use std::time::Duration;
+
 use frankd_proto::Secret;
 use frankd_proto::error::SmtpReply;
 
@@ -71,15 +73,19 @@ pub enum Trouble {
     Challenged {
         /// The final reply.
         reply: SmtpReply,
-        /// The decoded JSON of the challenge: status, scope. Never a secret.
+        /// What the challenge's JSON says: status, schemes, scope. Never a secret. Empty if it is not JSON.
         challenge: String,
     },
     /// No address.
     Unresolved(String),
     /// No connection.
     Unreachable(String),
-    /// No TLS. The text is rustls's or says that the server spoke plaintext.
+    /// No TLS. The text is that of the TLS library.
     Tls(String),
+    /// The server's certificate is not trusted. The text says why.
+    Untrusted(String),
+    /// The server spoke plaintext where TLS has to begin.
+    Plaintext(String),
     /// Silence for longer than the stage may take.
     TimedOut,
     /// The connection ended.
@@ -143,4 +149,23 @@ pub struct SessionFacts {
     pub capabilities: Vec<String>,
     /// SASL mechanism that was used.
     pub mechanism: Option<&'static str>,
+    /// What the access token says of itself, if it was one and is not opaque.
+    pub claims: Option<TokenClaims>,
 }
+
+/// What an access token says of itself (RFC 9068 §2.2 and Microsoft's names). Nothing of it is verified: it explains
+/// refusals, and decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenClaims {
+    /// `aud`: which resource it is for.
+    pub audience: Vec<String>,
+    /// `upn`, else `preferred_username`, `unique_name` or `email`: whose it is. None for a client's own token.
+    pub account: Option<String>,
+    /// `scp` or `scope`: what a person allowed.
+    pub scopes: Vec<String>,
+    /// `roles`: what an administrator allowed the client itself.
+    pub roles: Vec<String>,
+}
+
+/// How long the stages of a conversation took, in the order in which they ended.
+pub type Timings = Vec<(Stage, Duration)>;
