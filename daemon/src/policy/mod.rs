@@ -4,3 +4,4 @@
 //! and by `poll` what is to be done.
 
 pub mod classify;
+pub mod retry;

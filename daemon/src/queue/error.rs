@@ -171,6 +171,9 @@ fn store_kind(error: &StoreError) -> Kind {
         StoreError::ReadOnly(_) => Kind::StoreReadOnly,
         StoreError::Full => Kind::QueueFull,
         StoreError::Closed => Kind::DaemonShuttingDown,
-        StoreError::Conflict(_) | StoreError::Missing(_) | StoreError::Damaged { .. } => Kind::StoreUnavailable,
+        StoreError::Conflict(_)
+        | StoreError::Missing(_)
+        | StoreError::Damaged { .. }
+        | StoreError::Unreadable(_) => Kind::StoreUnavailable,
     }
 }
