@@ -4,4 +4,5 @@
 //! and by `poll` what is to be done.
 
 pub mod classify;
+pub mod rate;
 pub mod retry;
