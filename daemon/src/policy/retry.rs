@@ -9,7 +9,7 @@ use frankd_proto::error::SmtpReply;
 use frankd_proto::{HoldReason, OnDoubt, RecipientState};
 use jiff::{SignedDuration, Timestamp};
 
-use super::classify::smtp::{Judgement, Lasting, Scope};
+use super::classify::smtp::{Judgement, Lasting, Refresh, Scope};
 use crate::domain::settings::RetrySettings;
 use crate::domain::{Message, Phase, Recipient};
 
@@ -228,11 +228,14 @@ pub fn probe_at(reason: HoldReason, probes: u32, now: Timestamp) -> Option<Times
     Some(after(now, waits[nth]))
 }
 
-/// Whether a refused token is worth one new token and one more try: the login was refused, or put off although the token
-/// is near its end (a 454 otherwise limits logins, and a new token is none of its cure).
-pub fn wants_new_token(judgement: &Judgement, reply: Option<&SmtpReply>, remaining: Duration, least: Duration) -> bool {
-    judgement.hold == Some(HoldReason::AuthRefused)
-        || (reply.is_some_and(|reply| reply.code == 454) && remaining < least)
+/// Whether a failed login is worth one new token and one more try, with a token that still lives `remaining`, and should
+/// live `least` when it is used.
+pub fn wants_new_token(judgement: &Judgement, remaining: Duration, least: Duration) -> bool {
+    match judgement.refresh {
+        Refresh::Never => false,
+        Refresh::Once => true,
+        Refresh::NearItsEnd => remaining < least,
+    }
 }
 
 /// Whether a gate has been closed too long for a message: a pause never is.
@@ -298,6 +301,7 @@ mod tests {
             scope,
             lasting,
             hold,
+            refresh: Refresh::Never,
             kind: Kind::SmtpTempFailure,
             diagnosis: "test",
             message: "words".to_owned(),
@@ -427,7 +431,8 @@ mod tests {
 
     #[test]
     fn probes_of_a_gate_get_rarer() {
-        let waits = |reason| (0..6).map(move |n| probe_at(reason, n, at(0)).map(|t| t.duration_since(at(0)).as_secs() / 60));
+        let waits =
+            |reason| (0..6).map(move |n| probe_at(reason, n, at(0)).map(|t| t.duration_since(at(0)).as_secs() / 60));
         assert_eq!(waits(HoldReason::AuthRefused).flatten().collect::<Vec<_>>(), [1, 5, 15, 60, 60, 60]);
         assert_eq!(waits(HoldReason::Paused).flatten().count(), 0);
         assert_eq!(waits(HoldReason::GrantRequired).flatten().count(), 0);
@@ -435,12 +440,12 @@ mod tests {
 
     #[test]
     fn a_new_token_is_fetched_for_a_refused_one_but_not_for_a_limit_of_logins() {
-        let refused = judgement(Scope::Profile, Lasting::UntilPerson, Some(HoldReason::AuthRefused));
-        let limited = judgement(Scope::Profile, Lasting::For(Duration::from_secs(900)), Some(HoldReason::AccountLimit));
+        let with = |refresh| Judgement { refresh, ..judgement(Scope::Profile, Lasting::UntilPerson, None) };
         let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
-        assert!(wants_new_token(&refused, Some(&reply(535)), hour, minute));
-        assert!(!wants_new_token(&limited, Some(&reply(454)), hour, minute));
-        assert!(wants_new_token(&limited, Some(&reply(454)), minute / 2, minute));
+        assert!(wants_new_token(&with(Refresh::Once), hour, minute));
+        assert!(!wants_new_token(&with(Refresh::Never), minute / 2, minute));
+        assert!(!wants_new_token(&with(Refresh::NearItsEnd), hour, minute));
+        assert!(wants_new_token(&with(Refresh::NearItsEnd), minute / 2, minute));
     }
 
     #[test]

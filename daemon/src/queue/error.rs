@@ -171,9 +171,8 @@ fn store_kind(error: &StoreError) -> Kind {
         StoreError::ReadOnly(_) => Kind::StoreReadOnly,
         StoreError::Full => Kind::QueueFull,
         StoreError::Closed => Kind::DaemonShuttingDown,
-        StoreError::Conflict(_)
-        | StoreError::Missing(_)
-        | StoreError::Damaged { .. }
-        | StoreError::Unreadable(_) => Kind::StoreUnavailable,
+        StoreError::Conflict(_) | StoreError::Missing(_) | StoreError::Damaged { .. } | StoreError::Unreadable(_) => {
+            Kind::StoreUnavailable
+        }
     }
 }

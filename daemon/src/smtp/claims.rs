@@ -23,11 +23,7 @@ pub fn read(token: &Secret) -> Option<TokenClaims> {
     Some(TokenClaims {
         audience: words(claims.get("aud")?, ""),
         account: account.iter().find_map(|name| claims.get(*name)?.as_str()).map(clean),
-        scopes: claims
-            .get("scp")
-            .or_else(|| claims.get("scope"))
-            .map(|v| words(v, " "))
-            .unwrap_or_default(),
+        scopes: claims.get("scp").or_else(|| claims.get("scope")).map(|v| words(v, " ")).unwrap_or_default(),
         roles: claims.get("roles").map(|v| words(v, "")).unwrap_or_default(),
     })
 }
@@ -36,11 +32,7 @@ pub fn read(token: &Secret) -> Option<TokenClaims> {
 fn words(value: &Value, separator: &str) -> Vec<String> {
     match value {
         Value::String(text) if separator.is_empty() => vec![clean(text)],
-        Value::String(text) => text
-            .split(separator)
-            .filter(|word| !word.is_empty())
-            .map(clean)
-            .collect(),
+        Value::String(text) => text.split(separator).filter(|word| !word.is_empty()).map(clean).collect(),
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(clean).collect(),
         _ => Vec::new(),
     }
@@ -68,10 +60,7 @@ mod tests {
         assert_eq!(person.account.as_deref(), Some("admin@x.example"));
         assert_eq!(person.scopes, ["User.Read", "SMTP.Send"]);
         let app = read(&jwt(r#"{"aud":["a","b"],"roles":["SMTP.SendAsApp"]}"#)).unwrap();
-        assert_eq!(
-            (app.audience.len(), app.account, app.roles),
-            (2, None, vec!["SMTP.SendAsApp".to_owned()])
-        );
+        assert_eq!((app.audience.len(), app.account, app.roles), (2, None, vec!["SMTP.SendAsApp".to_owned()]));
     }
 
     #[test]

@@ -58,9 +58,7 @@ impl Session {
     ) -> Delivery {
         if self.messages > 0 {
             self.wire.transcript.clear();
-            self.wire
-                .transcript
-                .note(&format!("message {} of this connection", self.messages + 1));
+            self.wire.transcript.note(&format!("message {} of this connection", self.messages + 1));
             self.watch.restart();
         }
         self.messages += 1;
@@ -79,19 +77,11 @@ impl Session {
             Err(fault(Stage::Mail, Trouble::Closed))
         };
         if let Err(fault) = &outcome
-            && !self
-                .watch
-                .timings
-                .last()
-                .is_some_and(|(stage, _)| *stage == fault.stage)
+            && !self.watch.timings.last().is_some_and(|(stage, _)| *stage == fault.stage)
         {
             self.watch.lap(fault.stage);
         }
-        Delivery {
-            recipients: answers.recipients,
-            fault: outcome.err(),
-            reusable: self.in_step,
-        }
+        Delivery { recipients: answers.recipients, fault: outcome.err(), reusable: self.in_step }
     }
 
     async fn exchange(
@@ -170,10 +160,7 @@ impl Session {
                 next += 1;
             }
             let stage = steps[first].stage();
-            self.wire
-                .flush(limit::ENVELOPE)
-                .await
-                .map_err(|trouble| fault(stage, trouble))?;
+            self.wire.flush(limit::ENVELOPE).await.map_err(|trouble| fault(stage, trouble))?;
             for step in &steps[first..next] {
                 self.answer(*step, answers).await?;
             }
@@ -210,11 +197,7 @@ impl Session {
     /// Reads the reply to one command of the envelope.
     async fn answer(&mut self, step: Step, answers: &mut Answers) -> Result<(), Fault> {
         let stage = step.stage();
-        let time = if step == Step::Data {
-            limit::DATA
-        } else {
-            limit::ENVELOPE
-        };
+        let time = if step == Step::Data { limit::DATA } else { limit::ENVELOPE };
         let reply = self.wire.reply(time).await.map_err(|trouble| fault(stage, trouble))?;
         let said = reply.to_smtp();
         let expected = match step {
@@ -265,9 +248,7 @@ impl Session {
 
     /// Sends the message up to the final dot, dot-stuffed (RFC 5321 §4.5.2).
     async fn message(&mut self, body: &[u8]) -> Result<(), Fault> {
-        self.wire
-            .transcript
-            .client(&format!("[message, {} octets]", body.len()));
+        self.wire.transcript.client(&format!("[message, {} octets]", body.len()));
         let mut stuffed = Vec::with_capacity(BLOCK.min(body.len()) + 512);
         let mut at_line_start = true;
         for block in body.chunks(BLOCK) {
@@ -333,11 +314,7 @@ impl Session {
         self.in_step = reply.code != 421;
         let sent = reply.class() == 2;
         for at in &answers.accepted {
-            answers.recipients[*at] = if sent {
-                RecipientResult::Sent(said.clone())
-            } else {
-                RecipientResult::NotSent
-            };
+            answers.recipients[*at] = if sent { RecipientResult::Sent(said.clone()) } else { RecipientResult::NotSent };
         }
         if sent { Ok(()) } else { Err(after(Trouble::Reply(said))) }
     }
@@ -345,11 +322,7 @@ impl Session {
 
 /// Size of a message as RFC 1870 counts it, in octets.
 fn size(body: &[u8]) -> u64 {
-    let end = if body.is_empty() || body.ends_with(b"\r\n") {
-        0
-    } else {
-        2
-    };
+    let end = if body.is_empty() || body.ends_with(b"\r\n") { 0 } else { 2 };
     body.len() as u64 + end
 }
 

@@ -24,16 +24,11 @@ pub(super) struct Capabilities {
 impl Capabilities {
     /// Reads the reply to EHLO. Keywords are read in any case.
     pub(super) fn read(reply: &Reply) -> Self {
-        let mut read = Self {
-            lines: reply.lines.iter().skip(1).cloned().collect(),
-            ..Self::default()
-        };
+        let mut read = Self { lines: reply.lines.iter().skip(1).cloned().collect(), ..Self::default() };
         for line in reply.lines.iter().skip(1) {
             let line = line.to_ascii_uppercase();
             // Old servers write "AUTH=LOGIN".
-            let mut words = line
-                .split(|c: char| c == ' ' || c == '=')
-                .filter(|word| !word.is_empty());
+            let mut words = line.split(|c: char| c == ' ' || c == '=').filter(|word| !word.is_empty());
             match words.next() {
                 Some("STARTTLS") => read.starttls = true,
                 Some("PIPELINING") => read.pipelining = true,
@@ -66,9 +61,7 @@ impl Capabilities {
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255
-        && name
-            .bytes()
-            .all(|octet| octet.is_ascii_alphanumeric() || b".-_[]:".contains(&octet))
+        && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-_[]:".contains(&octet))
 }
 
 /// The host's own name for EHLO, fully qualified where the host knows it.
@@ -91,11 +84,7 @@ fn qualify(node: &str, hosts: &str) -> String {
         let names: Vec<&str> = line.split('#').next()?.split_whitespace().skip(1).collect();
         let mine = names.iter().any(|name| name.eq_ignore_ascii_case(node));
         let qualified = |name: &&&str| name.contains('.') && is_name(name) && !is_local(name);
-        names
-            .iter()
-            .find(qualified)
-            .filter(|_| mine)
-            .map(|name| (*name).to_owned())
+        names.iter().find(qualified).filter(|_| mine).map(|name| (*name).to_owned())
     });
     if let Some(longer) = longer {
         return longer;
@@ -129,10 +118,7 @@ mod tests {
             "STARTTLS",
             "X-NOTHING",
         ];
-        let reply = Reply {
-            code: 250,
-            lines: lines.map(str::to_owned).to_vec(),
-        };
+        let reply = Reply { code: 250, lines: lines.map(str::to_owned).to_vec() };
         let read = Capabilities::read(&reply);
         assert_eq!(read.size, Some(Some(35_882_577)));
         assert!(read.pipelining && read.eight_bit && read.starttls && !read.smtputf8);
@@ -142,16 +128,8 @@ mod tests {
 
     #[test]
     fn a_size_of_zero_or_none_is_no_limit() {
-        for (line, size) in [
-            ("SIZE", Some(None)),
-            ("SIZE 0", Some(None)),
-            ("SIZE x", Some(None)),
-            ("X", None),
-        ] {
-            let reply = Reply {
-                code: 250,
-                lines: vec!["mx".to_owned(), line.to_owned()],
-            };
+        for (line, size) in [("SIZE", Some(None)), ("SIZE 0", Some(None)), ("SIZE x", Some(None)), ("X", None)] {
+            let reply = Reply { code: 250, lines: vec!["mx".to_owned(), line.to_owned()] };
             assert_eq!(Capabilities::read(&reply).size, size, "{line}");
         }
     }

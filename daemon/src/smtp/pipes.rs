@@ -26,9 +26,7 @@ pub struct Pipes {
 impl Pipes {
     /// A network on which `accept` serves every connection, in a task of its own.
     pub fn new(accept: impl Fn(SocketAddr, DuplexStream) -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            accept: Arc::new(accept),
-        }
+        Self { accept: Arc::new(accept) }
     }
 }
 
@@ -53,10 +51,7 @@ impl Network for Pipes {
     fn connect(&self, addresses: Vec<SocketAddr>) -> BoxFuture<'_, Result<Connected, Fault>> {
         let connected = addresses.into_iter().find_map(|peer| {
             let (near, far) = tokio::io::duplex(BUFFER);
-            (self.accept)(peer, far).then(|| Connected {
-                stream: Box::new(near),
-                peer,
-            })
+            (self.accept)(peer, far).then(|| Connected { stream: Box::new(near), peer })
         });
         let refused = || fault(Stage::Connect, Trouble::Unreachable("connection refused".to_owned()));
         Box::pin(std::future::ready(connected.ok_or_else(refused)))

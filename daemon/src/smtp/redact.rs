@@ -79,9 +79,6 @@ mod tests {
             assert_eq!(said, "unknown command: \"AUTH ü [hidden]\"");
         }
         assert_eq!(redactor.clean("no hunter2 here".to_owned()), "no [hidden] here");
-        assert_eq!(
-            redactor.clean("5.7.8 bad credentials".to_owned()),
-            "5.7.8 bad credentials"
-        );
+        assert_eq!(redactor.clean("5.7.8 bad credentials".to_owned()), "5.7.8 bad credentials");
     }
 }

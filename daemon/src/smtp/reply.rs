@@ -32,16 +32,10 @@ impl Reply {
         let enhanced = self.lines.first().and_then(|line| self.enhanced(line));
         let lines = self.lines.iter().map(|line| {
             let rest = enhanced.as_deref().and_then(|code| line.strip_prefix(code));
-            rest.filter(|rest| rest.is_empty() || rest.starts_with(' '))
-                .unwrap_or(line)
-                .trim()
+            rest.filter(|rest| rest.is_empty() || rest.starts_with(' ')).unwrap_or(line).trim()
         });
         let text = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        SmtpReply {
-            code: self.code,
-            enhanced,
-            text,
-        }
+        SmtpReply { code: self.code, enhanced, text }
     }
 
     fn enhanced(&self, line: &str) -> Option<String> {
@@ -140,11 +134,7 @@ fn text(octets: &[u8]) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => octets.iter().map(|octet| char::from(*octet)).collect(),
     };
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -172,10 +162,7 @@ mod tests {
         let google = one(b"535-5.7.8 Username and Password not accepted.\r\n535 5.7.8  https://example.org/ x1\r\n");
         assert_eq!(google.code, 535);
         assert_eq!(google.enhanced.as_deref(), Some("5.7.8"));
-        assert_eq!(
-            google.text,
-            "Username and Password not accepted. https://example.org/ x1"
-        );
+        assert_eq!(google.text, "Username and Password not accepted. https://example.org/ x1");
         for (octets, enhanced, text) in [
             (&b"550 5.2.252 SendAsDenied\r\n"[..], Some("5.2.252"), "SendAsDenied"),
             (b"550 4.2.2 of another class\r\n", None, "4.2.2 of another class"),
@@ -219,10 +206,7 @@ mod tests {
     fn an_endless_line_and_an_endless_reply_are_refused() {
         assert!(read(&vec![b'2'; LINE + 1]).is_err());
         assert!(read(&b"250-aaaa\r\n".repeat(REPLY / 10 + 1)).is_err());
-        assert_eq!(
-            read(&b"250 aaaa\r\n".repeat(REPLY / 10 + 1)).map(|r| r.len()),
-            Ok(REPLY / 10 + 1)
-        );
+        assert_eq!(read(&b"250 aaaa\r\n".repeat(REPLY / 10 + 1)).map(|r| r.len()), Ok(REPLY / 10 + 1));
     }
 
     proptest! {

@@ -49,25 +49,19 @@ pub(super) async fn log_in(
 }
 
 fn require(server: &Capabilities, wanted: &[&'static str]) -> Result<&'static str, Trouble> {
-    wanted
-        .iter()
-        .find(|mechanism| server.offers(mechanism))
-        .copied()
-        .ok_or_else(|| {
-            let offered = if server.auth.is_empty() {
-                "no AUTH at all".to_owned()
-            } else {
-                format!("AUTH {}", server.auth.join(" "))
-            };
-            Trouble::Lacking(format!("the server offers {offered}, not {}", wanted.join(" or ")))
-        })
+    wanted.iter().find(|mechanism| server.offers(mechanism)).copied().ok_or_else(|| {
+        let offered = if server.auth.is_empty() {
+            "no AUTH at all".to_owned()
+        } else {
+            format!("AUTH {}", server.auth.join(" "))
+        };
+        Trouble::Lacking(format!("the server offers {offered}, not {}", wanted.join(" or ")))
+    })
 }
 
 fn check(text: &str, what: &str, forbidden: impl Fn(u8) -> bool) -> Result<(), Trouble> {
     if text.is_empty() || text.bytes().any(forbidden) {
-        return Err(Trouble::Lacking(format!(
-            "the {what} is empty or has characters that AUTH cannot carry"
-        )));
+        return Err(Trouble::Lacking(format!("the {what} is empty or has characters that AUTH cannot carry")));
     }
     Ok(())
 }
@@ -141,9 +135,7 @@ async fn respond(wire: &mut Wire, response: &Secret) -> Result<Reply, Trouble> {
 fn finish(reply: &Reply) -> Result<(), Trouble> {
     match reply.class() {
         2 => Ok(()),
-        3 => Err(Trouble::Protocol(
-            "the server went on asking after the last answer of AUTH".to_owned(),
-        )),
+        3 => Err(Trouble::Protocol("the server went on asking after the last answer of AUTH".to_owned())),
         _ => Err(Trouble::Reply(reply.to_smtp())),
     }
 }
@@ -158,14 +150,12 @@ fn explain(wire: &mut Wire, reply: &Reply) -> String {
     let Some(json) = json else {
         return String::new();
     };
-    let fields = ["status", "schemes", "scope", "openid-configuration"]
-        .iter()
-        .filter_map(|field| {
-            let value = json.get(field)?;
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let value: String = value.chars().filter(|c| !c.is_control()).take(200).collect();
-            Some(format!("{field}={}", wire.redactor.clean(value)))
-        });
+    let fields = ["status", "schemes", "scope", "openid-configuration"].iter().filter_map(|field| {
+        let value = json.get(field)?;
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value: String = value.chars().filter(|c| !c.is_control()).take(200).collect();
+        Some(format!("{field}={}", wire.redactor.clean(value)))
+    });
     let said = fields.collect::<Vec<_>>().join(", ");
     wire.transcript.note(&format!("the challenge says {said}"));
     said

@@ -60,12 +60,7 @@ impl Smtp {
             Err(fault) => {
                 opening.watch.lap(fault.stage);
                 let transcript = opening.wire.map(|wire| wire.transcript.lines()).unwrap_or_default();
-                Err(Box::new(OpenFailure {
-                    fault,
-                    transcript,
-                    facts: opening.facts,
-                    timings: opening.watch.timings,
-                }))
+                Err(Box::new(OpenFailure { fault, transcript, facts: opening.facts, timings: opening.watch.timings }))
             }
         }
     }
@@ -120,11 +115,7 @@ pub(super) struct Stopwatch {
 
 impl Stopwatch {
     fn new(clock: SharedClock) -> Self {
-        Self {
-            since: clock.now(),
-            clock,
-            timings: Timings::new(),
-        }
+        Self { since: clock.now(), clock, timings: Timings::new() }
     }
 
     /// A stage ended.
@@ -152,13 +143,7 @@ struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     fn new(smtp: &'a Smtp, to: &'a Submission) -> Self {
-        Self {
-            smtp,
-            to,
-            facts: SessionFacts::default(),
-            watch: Stopwatch::new(Arc::clone(&smtp.clock)),
-            wire: None,
-        }
+        Self { smtp, to, facts: SessionFacts::default(), watch: Stopwatch::new(Arc::clone(&smtp.clock)), wire: None }
     }
 
     async fn run(&mut self, login: &Login) -> Result<(Wire, Capabilities), Fault> {
@@ -170,10 +155,7 @@ impl<'a> Opening<'a> {
         let connected = self.connect().await?;
         if plaintext && needs_login && !connected.peer.ip().is_loopback() {
             let peer = connected.peer.ip();
-            return Err(fault(
-                Stage::Auth,
-                in_the_clear(&format!("{peer} is not a loopback address")),
-            ));
+            return Err(fault(Stage::Auth, in_the_clear(&format!("{peer} is not a loopback address"))));
         }
         self.wire = Some(Wire::new(connected.stream, Arc::clone(&self.smtp.clock)));
         if self.to.tls == TlsMode::Implicit {
@@ -198,10 +180,8 @@ impl<'a> Opening<'a> {
         let clock = &self.smtp.clock;
         let network = &self.smtp.network;
         let resolving = network.resolve(&self.to.host, self.to.port);
-        let addresses = clock
-            .deadline(limit::CONNECT, resolving)
-            .await
-            .unwrap_or(Err(fault(Stage::Dns, Trouble::TimedOut)))?;
+        let addresses =
+            clock.deadline(limit::CONNECT, resolving).await.unwrap_or(Err(fault(Stage::Dns, Trouble::TimedOut)))?;
         self.watch.lap(Stage::Dns);
         self.facts.peer = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let connected = clock
@@ -286,9 +266,8 @@ impl<'a> Opening<'a> {
             self.facts.claims = claims::read(token);
         }
         let wire = at(&mut self.wire, Stage::Auth)?;
-        self.facts.mechanism = sasl::log_in(wire, server, login)
-            .await
-            .map_err(|trouble| fault(Stage::Auth, trouble))?;
+        self.facts.mechanism =
+            sasl::log_in(wire, server, login).await.map_err(|trouble| fault(Stage::Auth, trouble))?;
         self.watch.lap(Stage::Auth);
         Ok(())
     }
@@ -303,10 +282,7 @@ fn in_the_clear(why: &str) -> Trouble {
 }
 
 fn at(wire: &mut Option<Wire>, stage: Stage) -> Result<&mut Wire, Fault> {
-    wire.as_mut().ok_or(Fault {
-        stage,
-        trouble: Trouble::Closed,
-    })
+    wire.as_mut().ok_or(Fault { stage, trouble: Trouble::Closed })
 }
 
 /// A 2xx reply, or the fault that another one is.
@@ -324,10 +300,8 @@ fn describe(tls: &rustls::ClientConnection, host: &str) -> String {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
     };
-    let suite = tls
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or("an unknown cipher suite");
+    let suite =
+        tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("an unknown cipher suite");
     format!("{version}, {suite}, certificate valid for {host}")
 }
 

@@ -53,10 +53,7 @@ impl Network for TcpNetwork {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<'_, Result<Vec<SocketAddr>, Fault>> {
         let host = host.to_owned();
         Box::pin(async move {
-            let literal = host
-                .strip_prefix('[')
-                .and_then(|inner| inner.strip_suffix(']'))
-                .unwrap_or(&host);
+            let literal = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(&host);
             if let Ok(address) = literal.parse::<IpAddr>() {
                 return Ok(vec![SocketAddr::new(address, port)]);
             }
@@ -102,11 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_is_its_own_answer() {
-        for (host, address) in [
-            ("127.0.0.1", "127.0.0.1:25"),
-            ("::1", "[::1]:25"),
-            ("[::1]", "[::1]:25"),
-        ] {
+        for (host, address) in [("127.0.0.1", "127.0.0.1:25"), ("::1", "[::1]:25"), ("[::1]", "[::1]:25")] {
             assert_eq!(network().resolve(host, 25).await, Ok(vec![address.parse().unwrap()]));
         }
     }
@@ -128,17 +121,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_address_is_tried() {
-        let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let here = listener.local_addr().unwrap();
-        let mut connected = network()
-            .connect(vec![gone, here])
-            .await
-            .unwrap_or_else(|fault| panic!("{fault:?}"));
+        let mut connected = network().connect(vec![gone, here]).await.unwrap_or_else(|fault| panic!("{fault:?}"));
         assert_eq!(connected.peer, here);
         drop(listener.accept().await.unwrap());
         assert_eq!(connected.stream.read(&mut [0; 8]).await.unwrap(), 0);

@@ -40,12 +40,7 @@ impl Transcript {
     /// The lines in their order.
     pub(super) fn lines(&self) -> Vec<String> {
         let gap = (self.left_out > 0).then(|| format!("* {} lines left out", self.left_out));
-        self.head
-            .iter()
-            .cloned()
-            .chain(gap)
-            .chain(self.tail.iter().cloned())
-            .collect()
+        self.head.iter().cloned().chain(gap).chain(self.tail.iter().cloned()).collect()
     }
 
     fn push(&mut self, mark: &str, line: &str) {

@@ -26,11 +26,7 @@ async fn a_challenge_is_read_answered_and_followed_by_the_refusal() {
         (12, &["C: AUTH XOAUTH2 *", CHALLENGE][..]),
         (2000, &["C: AUTH XOAUTH2", "S: 334 ", "C: dXNlcj1yZWxheUB4*", CHALLENGE]),
     ] {
-        let refusal = [
-            "C: ",
-            "S: 535-5.7.8 Username and Password not accepted.",
-            "S: 535 5.7.8 see x",
-        ];
+        let refusal = ["C: ", "S: 535-5.7.8 Username and Password not accepted.", "S: 535 5.7.8 see x"];
         let stage = Stage::new(&[&server("AUTH XOAUTH2", &[exchange, &refusal].concat())]);
         let Trouble::Challenged { reply, challenge } = refused(&stage, token(octets)).await else {
             panic!("another trouble");
@@ -51,21 +47,14 @@ async fn a_challenge_that_is_not_json_is_answered_too() {
         };
         assert_eq!(challenge, "", "{odd}");
     }
-    let stage = Stage::new(&[&server(
-        "AUTH XOAUTH2",
-        &["C: AUTH XOAUTH2 *", "S: 334", "C: ", "S: 334"],
-    )]);
+    let stage = Stage::new(&[&server("AUTH XOAUTH2", &["C: AUTH XOAUTH2 *", "S: 334", "C: ", "S: 334"])]);
     assert!(matches!(refused(&stage, token(12)).await, Trouble::Protocol(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_direct_refusal_keeps_the_servers_words() {
     for (says, code, enhanced) in [
-        (
-            "535 5.7.3 Authentication unsuccessful [AM0PR01.EURPRD.PROD.OUTLOOK.COM]",
-            535,
-            Some("5.7.3"),
-        ),
+        ("535 5.7.3 Authentication unsuccessful [AM0PR01.EURPRD.PROD.OUTLOOK.COM]", 535, Some("5.7.3")),
         ("454 4.7.0 Temporary authentication failure", 454, Some("4.7.0")),
         ("501 5.5.127 Token will expire soon", 501, Some("5.5.127")),
         ("535", 535, None),
@@ -133,14 +122,7 @@ async fn a_refused_password_is_told_at_each_prompt() {
     for exchange in [
         &["C: AUTH LOGIN", "S: 504 5.7.4 Unrecognized authentication type"][..],
         &["C: AUTH LOGIN", "S: 334", "C: cmVsYXk=", "S: 535 5.7.8 who?"],
-        &[
-            "C: AUTH LOGIN",
-            "S: 334",
-            "C: cmVsYXk=",
-            "S: 334",
-            "C: aHVudGVy*",
-            "S: 535 5.7.8 no",
-        ],
+        &["C: AUTH LOGIN", "S: 334", "C: cmVsYXk=", "S: 334", "C: aHVudGVy*", "S: 535 5.7.8 no"],
     ] {
         let stage = Stage::new(&[&server("AUTH LOGIN", exchange)]);
         assert!(matches!(refused(&stage, password()).await, Trouble::Reply(_)));
@@ -166,17 +148,7 @@ async fn a_secret_meets_only_a_mechanism_of_its_kind() {
 async fn octets_that_could_change_the_exchange_are_refused() {
     let with = |username: &str, secret: &str, token: bool| {
         let (username, secret) = (username.to_owned(), Secret::new(secret));
-        if token {
-            Login::Token {
-                username,
-                token: secret,
-            }
-        } else {
-            Login::Password {
-                username,
-                password: secret,
-            }
-        }
+        if token { Login::Token { username, token: secret } } else { Login::Password { username, password: secret } }
     };
     for login in [
         with("a\x01auth=Bearer x", "t", true),
@@ -209,10 +181,7 @@ async fn credentials_do_not_go_out_in_plaintext() {
     let mut stage = Stage::new(&[&server("SIZE", &[])]);
     stage.to.host = "192.0.2.1".to_owned();
     stage.to.plaintext_on_loopback = false;
-    assert!(
-        stage.open(Login::Anonymous).await.is_ok(),
-        "a relay without credentials is fine"
-    );
+    assert!(stage.open(Login::Anonymous).await.is_ok(), "a relay without credentials is fine");
     assert_eq!(stage.to.tls, TlsMode::None);
 }
 

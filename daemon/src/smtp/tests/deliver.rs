@@ -42,10 +42,7 @@ fn codes(delivery: &Delivery) -> Vec<(&'static str, u16)> {
 
 fn said(delivery: &Delivery) -> Option<(At, u16)> {
     match &delivery.fault {
-        Some(Fault {
-            stage,
-            trouble: Trouble::Reply(reply),
-        }) => Some((*stage, reply.code)),
+        Some(Fault { stage, trouble: Trouble::Reply(reply) }) => Some((*stage, reply.code)),
         None => None,
         other => panic!("{other:?}"),
     }
@@ -130,13 +127,8 @@ async fn many_recipients_go_in_chunks_and_a_limit_mid_list_keeps_the_rest() {
     assert!(delivery.reusable && delivery.fault.is_none());
 }
 
-const ALL_REFUSED: [&str; 5] = [
-    "C: MAIL FROM:<a@x.example>",
-    "C: RCPT TO:<b@y.example>",
-    "C: DATA",
-    "S: 250 ok",
-    "S: 550 5.1.1 unknown",
-];
+const ALL_REFUSED: [&str; 5] =
+    ["C: MAIL FROM:<a@x.example>", "C: RCPT TO:<b@y.example>", "C: DATA", "S: 250 ok", "S: 550 5.1.1 unknown"];
 
 const NEXT: [&str; 8] = [
     "C: MAIL FROM:<a@x.example>",
@@ -181,12 +173,7 @@ async fn a_transaction_that_was_left_open_is_reset_before_the_next() {
 async fn without_pipelining_nobody_means_no_data() {
     let (delivery, heard) = deliver(
         &[],
-        &[
-            "C: MAIL FROM:<a@x.example>",
-            "S: 250",
-            "C: RCPT TO:<b@y.example>",
-            "S: 450 4.2.0 later",
-        ],
+        &["C: MAIL FROM:<a@x.example>", "S: 250", "C: RCPT TO:<b@y.example>", "S: 450 4.2.0 later"],
         &["b@y.example"],
     )
     .await;
@@ -216,47 +203,24 @@ async fn a_refused_sender_is_one_fault_and_no_recipients() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_of_data_and_of_the_message_are_told_apart() {
-    let begin = [
-        "C: MAIL FROM:<a@x.example>",
-        "S: 250",
-        "C: RCPT TO:<b@y.example>",
-        "S: 250",
-        "C: DATA",
-    ];
+    let begin = ["C: MAIL FROM:<a@x.example>", "S: 250", "C: RCPT TO:<b@y.example>", "S: 250", "C: DATA"];
     let (delivery, _) = deliver(&[], &[&begin[..], &["S: 451 4.3.0 later"]].concat(), &["b@y.example"]).await;
-    assert_eq!(
-        (codes(&delivery), said(&delivery)),
-        (vec![("not sent", 0)], Some((At::Data, 451)))
-    );
+    assert_eq!((codes(&delivery), said(&delivery)), (vec![("not sent", 0)], Some((At::Data, 451))));
     for code in [554, 452] {
         let end = format!("S: {code} content");
         let (delivery, _) = deliver(&[], &[&begin[..], &["S: 354", "B:", &end]].concat(), &["b@y.example"]).await;
-        assert_eq!(
-            (codes(&delivery), said(&delivery)),
-            (vec![("not sent", 0)], Some((At::AfterDot, code)))
-        );
+        assert_eq!((codes(&delivery), said(&delivery)), (vec![("not sent", 0)], Some((At::AfterDot, code))));
         assert!(delivery.reusable);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_421_ends_the_connection_wherever_it_comes() {
-    let begin = [
-        "C: MAIL FROM:<a@x.example>",
-        "S: 250",
-        "C: RCPT TO:<b@y.example>",
-        "S: 250",
-        "C: DATA",
-        "S: 354",
-        "B:",
-    ];
+    let begin =
+        ["C: MAIL FROM:<a@x.example>", "S: 250", "C: RCPT TO:<b@y.example>", "S: 250", "C: DATA", "S: 354", "B:"];
     for (until, stage) in [(1, At::Mail), (3, At::Rcpt), (5, At::Data), (7, At::AfterDot)] {
-        let (delivery, _) = deliver(
-            &[],
-            &[&begin[..until], &["S: 421 4.3.2 going down"]].concat(),
-            &["b@y.example"],
-        )
-        .await;
+        let (delivery, _) =
+            deliver(&[], &[&begin[..until], &["S: 421 4.3.2 going down"]].concat(), &["b@y.example"]).await;
         assert_eq!(said(&delivery), Some((stage, 421)));
         assert_eq!(codes(&delivery), [("not sent", 0)]);
         assert!(!delivery.reusable);
@@ -289,16 +253,7 @@ async fn what_the_server_cannot_take_is_refused_here() {
 #[tokio::test(start_paused = true)]
 async fn what_the_message_needs_is_declared() {
     let mail = "C: MAIL FROM:<a@x.example> SIZE=4 BODY=8BITMIME SMTPUTF8";
-    let then = [
-        mail,
-        "S: 250",
-        "C: RCPT TO:<ü@y.example>",
-        "S: 250",
-        "C: DATA",
-        "S: 354",
-        "B:",
-        "S: 250",
-    ];
+    let then = [mail, "S: 250", "C: RCPT TO:<ü@y.example>", "S: 250", "C: DATA", "S: 354", "B:", "S: 250"];
     let stage = Stage::new(&[&server(&["SIZE", "8BITMIME", "SMTPUTF8"], &then)]);
     let mut session = stage.open(Login::Anonymous).await.unwrap();
     let mut needs = envelope(&["ü@y.example"]);
@@ -321,10 +276,7 @@ async fn a_kept_connection_takes_more_and_its_end_is_seen() {
         }
         assert_eq!(session.messages(), 2);
         let transcript = session.transcript();
-        assert_eq!(
-            transcript[..2],
-            ["* message 2 of this connection", "C: MAIL FROM:<a@x.example>"]
-        );
+        assert_eq!(transcript[..2], ["* message 2 of this connection", "C: MAIL FROM:<a@x.example>"]);
         crate::clock::ClockExt::sleep(&stage.clock, std::time::Duration::from_secs(6)).await;
         assert!(!session.is_alive(), "{end}");
         let late = send(&mut session, &["c@y.example"]).await;

@@ -36,11 +36,7 @@ const STARTTLS: &str = "
 async fn a_mail_goes_out_by_starttls_and_xoauth2() {
     let stage = Stage::with_tls(&[STARTTLS], TlsMode::Starttls);
     let mut session = stage.open(token(12)).await.unwrap();
-    let delivery = session
-        .deliver(&envelope(&["b@y.example"]), b"Subject: hi\r\n\r\nyo\r\n", async {
-            Ok(())
-        })
-        .await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), b"Subject: hi\r\n\r\nyo\r\n", async { Ok(()) }).await;
     assert_eq!(delivery.fault, None);
     let [RecipientResult::Sent(reply)] = &delivery.recipients[..] else {
         panic!("{delivery:?}");
@@ -51,19 +47,10 @@ async fn a_mail_goes_out_by_starttls_and_xoauth2() {
     assert_eq!(facts.peer, "127.0.0.1:587");
     assert_eq!(facts.mechanism, Some("XOAUTH2"));
     assert!(facts.tls.unwrap().starts_with("TLS 1.3, "));
-    assert_eq!(
-        facts.capabilities,
-        ["SIZE 35882577", "PIPELINING", "AUTH LOGIN XOAUTH2"]
-    );
+    assert_eq!(facts.capabilities, ["SIZE 35882577", "PIPELINING", "AUTH LOGIN XOAUTH2"]);
     let transcript = session.transcript().join("\n");
-    assert!(
-        transcript.contains("C: AUTH XOAUTH2 [64 octets]\nS: 235 2.7.0 Accepted"),
-        "{transcript}"
-    );
-    assert!(
-        !transcript.contains("dXNlcj") && !transcript.contains("t0ken"),
-        "{transcript}"
-    );
+    assert!(transcript.contains("C: AUTH XOAUTH2 [64 octets]\nS: 235 2.7.0 Accepted"), "{transcript}");
+    assert!(!transcript.contains("dXNlcj") && !transcript.contains("t0ken"), "{transcript}");
     session.quit().await;
     let heard = stage.heard().await;
     assert_eq!(heard.bodies, [b"Subject: hi\r\n\r\nyo\r\n"]);
@@ -93,24 +80,14 @@ async fn implicit_tls_begins_at_once() {
     let stage = Stage::with_tls(&[&server], TlsMode::Implicit);
     let session = stage.open(password()).await.unwrap();
     let stages: Vec<_> = session.timings().iter().map(|(stage, _)| *stage).collect();
-    assert_eq!(
-        stages,
-        [At::Dns, At::Connect, At::Tls, At::Greeting, At::Ehlo, At::Auth]
-    );
+    assert_eq!(stages, [At::Dns, At::Connect, At::Tls, At::Greeting, At::Ehlo, At::Auth]);
     drop(session);
     assert_eq!(stage.heard().await.rest, "");
 }
 
 #[tokio::test(start_paused = true)]
 async fn plaintext_behind_the_reply_to_starttls_is_an_attack() {
-    let upgrade = [
-        "S: 220 mx",
-        "C: EHLO client.example",
-        "S: 250-mx",
-        "S: 250 STARTTLS",
-        "C: STARTTLS",
-        "S: 220 go",
-    ];
+    let upgrade = ["S: 220 mx", "C: EHLO client.example", "S: 250-mx", "S: 250 STARTTLS", "C: STARTTLS", "S: 220 go"];
     let injected = ["S: 250-mx", "S: 250 AUTH PLAIN XOAUTH2", "S: 235 ok", "S: 250 queued"];
     let stage = Stage::with_tls(&[&script(&[&upgrade[..], &injected[..]].concat())], TlsMode::Starttls);
     let (at, trouble) = fails(&stage, token(12)).await;
@@ -130,12 +107,7 @@ async fn plaintext_behind_the_reply_to_starttls_is_an_attack() {
 
 #[tokio::test(start_paused = true)]
 async fn without_starttls_nothing_more_is_said() {
-    let server = script(&[
-        "S: 220 mx",
-        "C: EHLO client.example",
-        "S: 250-mx",
-        "S: 250 AUTH PLAIN LOGIN",
-    ]);
+    let server = script(&["S: 220 mx", "C: EHLO client.example", "S: 250-mx", "S: 250 AUTH PLAIN LOGIN"]);
     let stage = Stage::with_tls(&[&server], TlsMode::Starttls);
     let (at, trouble) = fails(&stage, password()).await;
     assert_eq!(at, At::Tls);
@@ -159,11 +131,7 @@ async fn without_starttls_nothing_more_is_said() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_is_not_trusted_gets_no_credentials() {
     let server = script(&["!tls", "S: 220 mx", "!hold"]);
-    for (host, bundle, step) in [
-        ("other.example", true, 0),
-        ("mx.example", false, 0),
-        ("mx.example", true, 60 * 24),
-    ] {
+    for (host, bundle, step) in [("other.example", true, 0), ("mx.example", false, 0), ("mx.example", true, 60 * 24)] {
         let mut stage = Stage::with_tls(&[&server], TlsMode::Implicit);
         stage.to.host = host.to_owned();
         if !bundle {
@@ -172,10 +140,7 @@ async fn a_certificate_that_is_not_trusted_gets_no_credentials() {
         stage.clock.step_wall(jiff::SignedDuration::from_hours(step));
         let (at, trouble) = fails(&stage, token(12)).await;
         assert_eq!(at, At::Tls);
-        assert!(
-            matches!(trouble, Trouble::Untrusted(_)),
-            "{host} {bundle} {step}: {trouble:?}"
-        );
+        assert!(matches!(trouble, Trouble::Untrusted(_)), "{host} {bundle} {step}: {trouble:?}");
     }
 }
 
@@ -183,10 +148,7 @@ async fn a_certificate_that_is_not_trusted_gets_no_credentials() {
 async fn implicit_tls_to_a_plaintext_port_is_named() {
     let stage = Stage::with_tls(&[&script(&["S: 220 mx.example ESMTP", "!hold"])], TlsMode::Implicit);
     let (at, trouble) = fails(&stage, token(12)).await;
-    assert!(
-        matches!((at, &trouble), (At::Tls, Trouble::Plaintext(_))),
-        "{trouble:?}"
-    );
+    assert!(matches!((at, &trouble), (At::Tls, Trouble::Plaintext(_))), "{trouble:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,10 +168,7 @@ async fn ehlo_gives_the_profiles_name_or_the_hosts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_greets_badly_is_told_by_its_own_words() {
-    for (says, code) in [
-        ("554 5.3.2 no service here", 554),
-        ("421 4.7.0 Try again later (EHLO)", 421),
-    ] {
+    for (says, code) in [("554 5.3.2 no service here", 554), ("421 4.7.0 Try again later (EHLO)", 421)] {
         let stage = Stage::new(&[&format!("S: {says}")]);
         let (at, trouble) = fails(&stage, Login::Anonymous).await;
         assert!(matches!((at, trouble), (At::Greeting, Trouble::Reply(reply)) if reply.code == code));
@@ -226,15 +185,9 @@ async fn a_server_that_greets_badly_is_told_by_its_own_words() {
 #[tokio::test(start_paused = true)]
 async fn a_name_without_address_and_a_refused_connection_are_told_apart() {
     let mut stage = Stage::new(&[]);
-    assert!(matches!(
-        fails(&stage, Login::Anonymous).await,
-        (At::Connect, Trouble::Unreachable(_))
-    ));
+    assert!(matches!(fails(&stage, Login::Anonymous).await, (At::Connect, Trouble::Unreachable(_))));
     stage.to.host = "mx.invalid".to_owned();
-    assert!(matches!(
-        fails(&stage, Login::Anonymous).await,
-        (At::Dns, Trouble::Unresolved(_))
-    ));
+    assert!(matches!(fails(&stage, Login::Anonymous).await, (At::Dns, Trouble::Unresolved(_))));
 }
 
 #[tokio::test(start_paused = true)]

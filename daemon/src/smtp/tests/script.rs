@@ -106,15 +106,8 @@ impl Stage {
 
     /// Waits for the end of the next server, which must have heard what its script says.
     pub(super) async fn heard(&self) -> Heard {
-        let server = self
-            .servers
-            .lock()
-            .unwrap()
-            .pop_front()
-            .expect("no connection was made");
-        server
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        let server = self.servers.lock().unwrap().pop_front().expect("no connection was made");
+        server.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 }
 
@@ -127,10 +120,7 @@ pub(super) fn token(length: usize) -> Login {
 }
 
 pub(super) fn password() -> Login {
-    Login::Password {
-        username: "relay".to_owned(),
-        password: Secret::new("hunter2!hunter2!"),
-    }
+    Login::Password { username: "relay".to_owned(), password: Secret::new("hunter2!hunter2!") }
 }
 
 /// An ASCII message from `a@x.example`.
@@ -178,9 +168,7 @@ async fn play(mut stream: Box<dyn Octets>, script: String, acceptor: TlsAcceptor
             (_, "!close") => return heard,
             (_, wait) => {
                 let seconds = wait.strip_prefix("!wait ").and_then(|s| s.parse().ok());
-                clock
-                    .sleep(std::time::Duration::from_secs(seconds.expect("what act?")))
-                    .await;
+                clock.sleep(std::time::Duration::from_secs(seconds.expect("what act?"))).await;
             }
         }
     }

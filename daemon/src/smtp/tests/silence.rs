@@ -32,22 +32,14 @@ async fn attempt(stage: &Stage) -> (Fault, Option<RecipientResult>, u64) {
         Ok(session) => session,
         Err(failure) => return (failure.fault, None, took()),
     };
-    let delivery = session
-        .deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) })
-        .await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
     assert!(!delivery.reusable && !session.is_alive());
-    (
-        delivery.fault.expect("no fault"),
-        delivery.recipients.first().cloned(),
-        took(),
-    )
+    (delivery.fault.expect("no fault"), delivery.recipients.first().cloned(), took())
 }
 
 fn script(until: usize, then: &str) -> String {
     // EHLO's reply needs a first line that names the server.
-    let whole = WHOLE[..until]
-        .join("\n")
-        .replace("S: 250 AUTH", "S: 250-mx\nS: 250 AUTH");
+    let whole = WHOLE[..until].join("\n").replace("S: 250 AUTH", "S: 250-mx\nS: 250 AUTH");
     format!("{whole}\n{then}")
 }
 
@@ -66,10 +58,7 @@ async fn silence_ends_each_phase_in_its_time() {
         let (fault, result, took) = attempt(&world).await;
         assert_eq!((fault.stage, fault.trouble, took), (stage, Trouble::TimedOut, seconds));
         let certain = (stage == At::AfterDot).then_some(RecipientResult::InDoubt);
-        assert_eq!(
-            result,
-            (stage >= At::Mail).then(|| certain.unwrap_or(RecipientResult::NotSent))
-        );
+        assert_eq!(result, (stage >= At::Mail).then(|| certain.unwrap_or(RecipientResult::NotSent)));
     }
 }
 
@@ -77,10 +66,7 @@ async fn silence_ends_each_phase_in_its_time() {
 async fn a_reply_that_drips_counts_as_one() {
     let drip = "s: 2\n!wait 50\ns: 2\n!wait 50\ns: 0 mx";
     let (fault, _, took) = attempt(&Stage::new(&[drip])).await;
-    assert_eq!(
-        (fault.stage, fault.trouble, took),
-        (At::Greeting, Trouble::TimedOut, 60)
-    );
+    assert_eq!((fault.stage, fault.trouble, took), (At::Greeting, Trouble::TimedOut, 60));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,10 +85,7 @@ async fn a_lost_connection_is_not_sent_before_the_dot_and_in_doubt_after_it() {
         let (fault, result, _) = attempt(&world).await;
         assert_eq!((fault.stage, fault.trouble), (stage, Trouble::Closed), "{until}");
         let certain = (stage == At::AfterDot).then_some(RecipientResult::InDoubt);
-        assert_eq!(
-            result,
-            (stage >= At::Mail).then(|| certain.unwrap_or(RecipientResult::NotSent))
-        );
+        assert_eq!(result, (stage >= At::Mail).then(|| certain.unwrap_or(RecipientResult::NotSent)));
     }
 }
 
@@ -121,15 +104,11 @@ async fn a_late_reply_is_never_taken_for_another() {
     let late = "!wait 400\nS: 550 no\nS: 250 ok\nS: 354 go\nS: 250 queued";
     let world = Stage::new(&[&script(8, late)]);
     let mut session = world.open(token(12)).await.unwrap();
-    let first = session
-        .deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) })
-        .await;
+    let first = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
     assert_eq!(first.fault.map(|fault| fault.trouble), Some(Trouble::TimedOut));
     world.clock.sleep(Duration::from_secs(200)).await;
     assert!(!session.is_alive());
-    let second = session
-        .deliver(&envelope(&["c@y.example"]), MAIL, async { Ok(()) })
-        .await;
+    let second = session.deliver(&envelope(&["c@y.example"]), MAIL, async { Ok(()) }).await;
     assert_eq!(second.recipients, [RecipientResult::NotSent]);
     assert_eq!(second.fault.map(|fault| fault.trouble), Some(Trouble::Closed));
     drop(session);
@@ -158,25 +137,15 @@ async fn a_failed_mark_keeps_the_dot_back() {
     assert_eq!(fault.trouble, Trouble::Aborted("the disk is full".to_owned()));
     assert!(!delivery.reusable && !session.is_alive());
     session.quit().await;
-    assert_eq!(
-        world.heard().await.rest.as_bytes(),
-        MAIL,
-        "all of the message but the dot, and no QUIT"
-    );
+    assert_eq!(world.heard().await.rest.as_bytes(), MAIL, "all of the message but the dot, and no QUIT");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_before_the_dot_answers_no_dot() {
-    for (early, code) in [
-        ("S: 552 5.3.4 too big", Some(552)),
-        ("S: 250 queued", None),
-        ("s: 25", None),
-    ] {
+    for (early, code) in [("S: 552 5.3.4 too big", Some(552)), ("S: 250 queued", None), ("s: 25", None)] {
         let world = Stage::new(&[&script(11, early)]);
         let mut session = world.open(token(12)).await.unwrap();
-        let delivery = session
-            .deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) })
-            .await;
+        let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
         assert_eq!(delivery.recipients, [RecipientResult::NotSent], "{early}");
         let fault = delivery.fault.unwrap();
         assert_eq!(fault.stage, At::Data);
@@ -193,29 +162,16 @@ async fn a_reply_before_the_dot_answers_no_dot() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_reads_no_further_and_one_that_hangs_up_under_the_message() {
     let body = b"0123456789abcde\r\n".repeat(20_000);
-    for (then, trouble) in [
-        ("!wait 1000\n!close", Trouble::TimedOut),
-        ("!wait 1\n!close", Trouble::Closed),
-    ] {
+    for (then, trouble) in [("!wait 1000\n!close", Trouble::TimedOut), ("!wait 1\n!close", Trouble::Closed)] {
         let world = Stage::new(&[&script(11, then)]);
         let mut session = world.open(token(12)).await.unwrap();
-        let delivery = session
-            .deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) })
-            .await;
+        let delivery = session.deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) }).await;
         assert_eq!(delivery.recipients, [RecipientResult::NotSent]);
-        assert_eq!(
-            delivery.fault,
-            Some(Fault {
-                stage: At::Data,
-                trouble
-            })
-        );
+        assert_eq!(delivery.fault, Some(Fault { stage: At::Data, trouble }));
     }
     let world = Stage::new(&[&script(11, "!wait 1\nS: 552 5.3.4 enough\n!close")]);
     let mut session = world.open(token(12)).await.unwrap();
-    let delivery = session
-        .deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) })
-        .await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) }).await;
     let fault = delivery.fault.unwrap();
     assert!(matches!(fault.trouble, Trouble::Reply(reply) if reply.code == 552));
 }
