@@ -17,8 +17,8 @@ use crate::domain::{Message, Phase, Recipient};
 const AUTH_PROBES: [Duration; 4] = minutes([1, 5, 15, 60]);
 /// When a host that failed is tried again; the last one repeats.
 const HOST_PROBES: [Duration; 4] = minutes([1, 2, 5, 15]);
-/// When an account over its limit is tried again, if nobody says how long that lasts.
-const ACCOUNT_PROBES: [Duration; 1] = minutes([60]);
+/// When an account over its limit, or a client that a mail server refuses, is tried again.
+const HOURLY: [Duration; 1] = minutes([60]);
 
 const fn minutes<const N: usize>(list: [u64; N]) -> [Duration; N] {
     let mut waits = [Duration::ZERO; N];
@@ -113,12 +113,21 @@ pub fn decide(attempted: &Attempted<'_>, rules: &Rules<'_>) -> Verdict {
     let mut gate = fault.and_then(|fault| plan(fault, rules.now));
     let age = Duration::from_secs(message.consumed_age_s);
     let mut waits: Option<(bool, Duration)> = None;
+    let served = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Sent(_)));
+    let mut surplus = false;
     let pending = next.recipients.iter_mut().filter(|recipient| recipient.state == RecipientState::Pending);
     for (recipient, outcome) in pending.zip(outcomes) {
         if let Outcome::Refused(_, judgement) = outcome {
             gate = gate.or_else(|| plan(judgement, rules.now));
         }
-        let fate = fate(outcome, fault);
+        let fate = match fate(outcome, fault) {
+            Fate::Again { .. } if served && is_surplus(outcome) => {
+                surplus = true;
+                keep_reply(recipient, outcome, reply);
+                continue;
+            }
+            fate => fate,
+        };
         keep_reply(recipient, outcome, reply);
         match fate {
             Fate::End(state) => end(recipient, state, rules.now),
@@ -138,8 +147,17 @@ pub fn decide(attempted: &Attempted<'_>, rules: &Rules<'_>) -> Verdict {
     if let Some((ages, least)) = waits {
         wait(&mut next, rules, (ages, least), gate.is_some());
     }
+    if surplus {
+        next.due_at = rules.now;
+    }
     next.ended_at = next.is_final().then_some(rules.now);
     Verdict { message: next, gate }
+}
+
+/// Whether the server only had no place for this recipient beside the others (RFC 5321 §4.5.3.1.10): the rest goes next,
+/// at once, as long as each attempt serves some.
+fn is_surplus(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Refused(_, judgement) if judgement.diagnosis == "smtp.too_many_recipients")
 }
 
 fn longer(waits: Option<(bool, Duration)>, ages: bool, least: Duration) -> (bool, Duration) {
@@ -206,13 +224,18 @@ fn spread(wait: Duration, rules: &Rules<'_>) -> Duration {
     Duration::from_secs(rounded)
 }
 
-fn plan(judgement: &Judgement, now: Timestamp) -> Option<GatePlan> {
+/// The gate that a fault closes.
+pub fn plan(judgement: &Judgement, now: Timestamp) -> Option<GatePlan> {
     let reason = judgement.hold?;
     let until = match judgement.lasting {
         Lasting::For(wait) => Some(after(now, wait)),
         Lasting::Permanent | Lasting::Temporary | Lasting::UntilPerson => probe_at(reason, 0, now),
     };
-    Some(GatePlan { reason, detail: judgement.message.clone(), diagnosis: judgement.diagnosis, until })
+    let detail = match &judgement.hint {
+        Some(hint) => format!("{}; {hint}", judgement.message),
+        None => judgement.message.clone(),
+    };
+    Some(GatePlan { reason, detail, diagnosis: judgement.diagnosis, until })
 }
 
 /// When a gate that was tried `probes` times in vain is tried next; `None` for one that somebody opens.
@@ -220,8 +243,8 @@ pub fn probe_at(reason: HoldReason, probes: u32, now: Timestamp) -> Option<Times
     let waits: &[Duration] = match reason {
         HoldReason::AuthRefused => &AUTH_PROBES,
         HoldReason::HostFault => &HOST_PROBES,
-        HoldReason::AccountLimit => &ACCOUNT_PROBES,
-        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired | HoldReason::ClientFault => return None,
+        HoldReason::AccountLimit | HoldReason::ClientFault => &HOURLY,
+        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired => return None,
     };
     let last = waits.len() - 1;
     let nth = usize::try_from(probes).unwrap_or(last).min(last);
@@ -360,7 +383,7 @@ mod tests {
             (Scope::Profile, Lasting::UntilPerson, Some(AuthRefused), Pending, 0, 0, Some(60)),
             (Scope::Profile, Lasting::For(hour), Some(AccountLimit), Pending, 0, 0, Some(3600)),
             (Scope::Profile, Lasting::UntilPerson, Some(AccountLimit), Pending, 0, 0, Some(3600)),
-            (Scope::Client, Lasting::UntilPerson, Some(ClientFault), Pending, 0, 0, None),
+            (Scope::Client, Lasting::UntilPerson, Some(ClientFault), Pending, 0, 0, Some(3600)),
             (Scope::Profile, Lasting::For(hour), None, Pending, 3600, 0, None),
         ] {
             let judgement = judgement(scope, lasting, hold);
@@ -371,6 +394,17 @@ mod tests {
             assert_eq!(gate.as_ref().map(|gate| gate.reason), hold, "{case}");
             assert_eq!(gate.and_then(|gate| gate.until), until.map(at), "{case}");
         }
+    }
+
+    #[test]
+    fn recipients_that_were_too_many_go_next_at_once() {
+        let mut many = judgement(Scope::Recipient, Lasting::Temporary, None);
+        many.diagnosis = "smtp.too_many_recipients";
+        let surplus = Outcome::Refused(reply(452), many);
+        let next = decided(&message(2), &[Outcome::Sent(reply(250)), surplus.clone()], None).message;
+        assert_eq!((next.due_at, next.consumed_age_s), (at(0), 0));
+        let next = decided(&message(1), &[surplus], None).message;
+        assert_eq!((next.due_at, next.consumed_age_s), (at(60), 60), "no progress is a fault");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Everything that can refuse a message is looked at before anything is kept. What the caller holds as a receipt is on
 //! disk, and the same idempotency key gives the same receipt again.
 
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use frankd_proto::methods::message::{Compose, EnvelopeInput, Receipt, SendParams};
@@ -167,7 +169,7 @@ fn composed<'a>(
 fn stamp(shared: &Shared, id: MessageId, from: &Mailbox) -> Stamp {
     let boundary = || format!("=_{}", shared.entropy.token_256());
     Stamp {
-        date: shared.clock.wall().into(),
+        date: system_time(shared.clock.wall()),
         message_id: format!("<{}@{}>", id_left(id), from.email.domain()),
         boundaries: [boundary(), boundary()],
     }
@@ -204,10 +206,14 @@ fn id_left(id: MessageId) -> String {
     id.to_string().trim_start_matches(MessageId::PREFIX).to_ascii_lowercase()
 }
 
+fn system_time(now: Timestamp) -> SystemTime {
+    SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 /// The value of Date (RFC 5322 §3.3).
 fn date(now: Timestamp) -> String {
     let mut headers = Headers::new();
-    headers.set(Date::new(now.into()));
+    headers.set(Date::new(system_time(now)));
     headers.get_raw("Date").unwrap_or_default().to_owned()
 }
 
@@ -270,7 +276,11 @@ fn envelope_from(envelope: &EnvelopeInput, normal: &Normal) -> Result<String, Su
 }
 
 /// The recipients, each once.
-fn envelope_to(envelope: &EnvelopeInput, of_message: Vec<String>, field: &'static str) -> Result<Vec<String>, SubmitError> {
+fn envelope_to(
+    envelope: &EnvelopeInput,
+    of_message: Vec<String>,
+    field: &'static str,
+) -> Result<Vec<String>, SubmitError> {
     let all = match &envelope.to {
         Some(list) => {
             let one = |(i, text): (usize, &String)| path(&format!("envelope.to[{i}]"), text);
@@ -292,7 +302,8 @@ fn envelope_to(envelope: &EnvelopeInput, of_message: Vec<String>, field: &'stati
 }
 
 fn path(field: &str, text: &str) -> Result<String, SubmitError> {
-    let bad = |error: address::BadAddress| SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() };
+    let bad =
+        |error: address::BadAddress| SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() };
     address::path(text).map_err(bad)
 }
 

@@ -50,7 +50,7 @@ impl Which {
         match (ids.len(), profile) {
             (0, Some(profile)) => Ok(Self::Profile(profile)),
             (1..=IDS_MAX, None) => Ok(Self::Ids(ids)),
-            (IDS_MAX.., None) => Err(QueueError::Parameter { field: "ids", reason: format!("at most {IDS_MAX} ids") }),
+            (1.., None) => Err(QueueError::Parameter { field: "ids", reason: format!("at most {IDS_MAX} ids") }),
             _ => Err(QueueError::Parameter { field: "ids", reason: "give either ids or a profile".to_owned() }),
         }
     }
@@ -80,8 +80,13 @@ pub(super) async fn carry_out(
         Which::Profile(name) => {
             let view = shared.registry.view();
             let profile = view.profile_named(&name).ok_or(QueueError::NoSuchProfile(name))?.id;
-            let mut filter =
-                MessageFilter { profile: Some(profile), uid: scope.uid(), waiting: true, limit: BATCH, ..MessageFilter::default() };
+            let mut filter = MessageFilter {
+                profile: Some(profile),
+                uid: scope.uid(),
+                waiting: true,
+                limit: BATCH,
+                ..MessageFilter::default()
+            };
             loop {
                 let page = shared.store.messages(filter.clone()).await?;
                 together(shared, page.messages, order, &mut done).await?;

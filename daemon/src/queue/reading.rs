@@ -2,7 +2,7 @@
 
 use frankd_proto::methods::message::{ListParams, MessageView, Messages, RecipientView};
 use frankd_proto::methods::queue::{ProfileQueue, QueueSummary};
-use frankd_proto::{HoldReason, MessageId, MessageState};
+use frankd_proto::{HoldReason, MessageId, MessageState, ProfileId};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::error::QueueError;
 use super::shared::{Scope, Shared};
 use crate::clock::ClockExt as _;
 use crate::domain::{Gate, Message};
-use crate::store::MessageFilter;
+use crate::store::{LaneCount, MessageFilter};
 
 /// Messages of one page, unless the caller says.
 const PAGE: u32 = 100;
@@ -122,7 +122,7 @@ pub(super) async fn summary(shared: &Shared) -> Result<QueueSummary, QueueError>
         profiles.push(ProfileQueue {
             profile: profile.name.clone(),
             waiting: count.waiting,
-            due: shared.store.due(profile.id, now).await?,
+            due: due(shared, profile.id, &count, now).await?,
             sending: count.sending,
             held: count.held,
             in_doubt: count.in_doubt,
@@ -137,6 +137,27 @@ pub(super) async fn summary(shared: &Shared) -> Result<QueueSummary, QueueError>
         bytes: counts.iter().map(|(_, count)| count.bytes).sum(),
         profiles,
     })
+}
+
+/// How many messages of a profile are due. Of a long queue only the newest are looked at; the rest counts as due.
+async fn due(shared: &Shared, profile: ProfileId, count: &LaneCount, now: Timestamp) -> Result<u64, QueueError> {
+    let deliverable = count.waiting.saturating_sub(count.sending + count.held + count.in_doubt);
+    if deliverable == 0 {
+        return Ok(0);
+    }
+    let mut filter =
+        MessageFilter { profile: Some(profile), waiting: true, limit: PAGE_MAX as usize, ..MessageFilter::default() };
+    let mut later = 0;
+    for _ in 0..PAGES_LOOKED_AT {
+        let page = shared.store.messages(filter.clone()).await?;
+        let waits = |m: &&Message| m.is_pending() && m.claim.is_none() && m.hold.is_none() && m.due_at > now;
+        later += page.messages.iter().filter(waits).count() as u64;
+        filter.before = page.next;
+        if filter.before.is_none() {
+            break;
+        }
+    }
+    Ok(deliverable.saturating_sub(later))
 }
 
 /// A message as it is read.
@@ -180,7 +201,11 @@ fn held(message: &Message, state: MessageState, gates: &[Gate]) -> Option<HoldRe
 
 fn next_attempt(message: &Message, state: MessageState, gates: &[Gate]) -> Option<Timestamp> {
     match state {
-        MessageState::Held if message.hold.is_none() => gates.iter().map(|gate| gate.until).max().flatten(),
+        // The last of the gates counts; one that somebody must open has no time.
+        MessageState::Held if message.hold.is_none() => {
+            let until: Option<Vec<Timestamp>> = gates.iter().map(|gate| gate.until).collect();
+            until.and_then(|until| until.into_iter().max())
+        }
         MessageState::Scheduled | MessageState::Queued | MessageState::Deferred => Some(message.due_at),
         _ => None,
     }

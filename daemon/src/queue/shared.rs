@@ -171,6 +171,11 @@ impl Shared {
         Aloft(Arc::clone(self))
     }
 
+    /// Detached tasks.
+    pub(super) fn aloft(&self) -> usize {
+        *self.aloft.borrow()
+    }
+
     /// Returns when no detached task is left.
     pub(super) async fn landed(&self) {
         let mut aloft = self.aloft.subscribe();
