@@ -24,12 +24,12 @@ pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError>
     methods.on::<Wait, _, _>(|owners, _, params| wait(owners, params))?;
     methods.on::<Get, _, _>(|owners, _, params: ById| async move {
         let grant = owners.grants.grant(params.id)?;
-        Ok(shown(&owners.registry.view(), &grant))
+        shown(&owners.registry.view(), &grant)
     })?;
     methods.on::<List, _, _>(|owners, _, params| async move { list(&owners, &params) })?;
     methods.on::<Cancel, _, _>(|owners, _, params: ById| async move {
         let grant = owners.grants.cancel(params.id).await?;
-        Ok(shown(&owners.registry.view(), &grant))
+        shown(&owners.registry.view(), &grant)
     })?;
     Ok(())
 }
@@ -58,7 +58,7 @@ async fn complete(owners: Arc<Owners>, params: CompleteParams) -> Result<Complet
 async fn wait(owners: Arc<Owners>, params: WaitParams) -> Result<GrantView, RpcError> {
     let timeout = Duration::from_secs(u64::from(params.timeout_s.unwrap_or(60).min(LONGEST_WAIT_S)));
     let grant = owners.grants.wait(params.id, timeout).await?;
-    Ok(shown(&owners.registry.view(), &grant))
+    shown(&owners.registry.view(), &grant)
 }
 
 fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
@@ -68,6 +68,6 @@ fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
     Ok(Grants { items: grants.iter().map(|grant| shown(&view, grant)).collect() })
 }
 
-fn shown(view: &View, grant: &Grant) -> GrantView {
+fn shown(view: &View, grant: &Grant) -> Result<GrantView, RpcError> {
     show::grant(view, grant)
 }
