@@ -4,6 +4,8 @@
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
+//! - [`service`]: the real binaries.
+//! - [`stopwatch`]: real time.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
@@ -11,4 +13,6 @@ pub mod booted;
 mod held;
 pub mod rig;
 pub mod sandbox;
+pub mod service;
 pub mod skip;
+pub mod stopwatch;
