@@ -5,6 +5,7 @@
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
 //! - [`service`]: the real binaries.
+//! - [`stage`]: both together.
 //! - [`stopwatch`]: real time.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
@@ -15,4 +16,5 @@ pub mod rig;
 pub mod sandbox;
 pub mod service;
 pub mod skip;
+pub mod stage;
 pub mod stopwatch;
