@@ -29,3 +29,4 @@ pub mod smtp;
 pub mod fail_point;
 pub mod store;
 pub mod tls;
+pub mod trials;
