@@ -152,8 +152,7 @@ impl Lock {
             Err(error) => return Err(LockError::Io(error.into())),
         }
         file.set_len(0).map_err(LockError::Io)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(LockError::Io)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(LockError::Io)?;
         Ok(Self(file))
     }
 }

@@ -98,12 +98,7 @@ pub(super) struct Mirror {
 impl Mirror {
     /// Opens the mirror in a directory that is there.
     pub(super) fn open(directory: &Path, sealer: Sealer) -> Self {
-        let mut mirror = Self {
-            directory: directory.to_owned(),
-            sealer,
-            index: Index::default(),
-            written: 0,
-        };
+        let mut mirror = Self { directory: directory.to_owned(), sealer, index: Index::default(), written: 0 };
         mirror.index = mirror.read(INDEX).ok().flatten().unwrap_or_default();
         mirror
     }
@@ -140,22 +135,12 @@ impl Mirror {
         let mut index = self.index.clone();
         index.generation = generation;
         for slot in &changes.slots {
-            let copy = Copy {
-                generation,
-                content: slot,
-            };
+            let copy = Copy { generation, content: slot };
             self.write(&slot_name(slot.profile), &copy, &mut prepared)?;
             index.slots.insert(slot.profile, generation);
         }
         if let Some(registry) = &changes.registry {
-            self.write(
-                REGISTRY,
-                &Copy {
-                    generation,
-                    content: registry,
-                },
-                &mut prepared,
-            )?;
+            self.write(REGISTRY, &Copy { generation, content: registry }, &mut prepared)?;
             index.registry = generation;
         }
         for profile in &changes.dropped {
@@ -193,10 +178,7 @@ impl Mirror {
         let Some(sealed) = disk::read_file(&self.directory.join(name)).map_err(ReadError::Io)? else {
             return Ok(None);
         };
-        let plain = self
-            .sealer
-            .open(seal_name(name).as_bytes(), &sealed)
-            .map_err(|_| ReadError::Broken)?;
+        let plain = self.sealer.open(seal_name(name).as_bytes(), &sealed).map_err(|_| ReadError::Broken)?;
         serde_json::from_slice(&plain).map(Some).map_err(|_| ReadError::Broken)
     }
 }

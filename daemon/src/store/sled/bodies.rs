@@ -49,22 +49,14 @@ impl Bodies {
         for entry in fs::read_dir(incoming)? {
             fs::remove_file(entry?.path())?;
         }
-        Ok(Self {
-            directory: directory.to_owned(),
-            sealer,
-            written: Arc::default(),
-        })
+        Ok(Self { directory: directory.to_owned(), sealer, written: Arc::default() })
     }
 
     /// Seals, writes and syncs a body.
     pub(super) fn write(&self, id: MessageId, body: &[u8]) -> io::Result<Written> {
         let serial = self.written.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(INCOMING).join(serial.to_string());
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let written = Written(path);
         let mut out = BufWriter::with_capacity(128 * 1024, file);
         self.sealer.seal_body(&keys::body(id), body, &mut out)?;
@@ -98,9 +90,7 @@ impl Bodies {
     /// All bodies, one after the other.
     pub(super) fn all(&self) -> io::Result<impl Iterator<Item = MessageId> + Send + use<>> {
         let entries = fs::read_dir(&self.directory)?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
     }
 
     fn path(&self, id: MessageId) -> PathBuf {

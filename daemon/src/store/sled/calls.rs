@@ -29,10 +29,7 @@ pub(super) struct Incoming {
 /// SHA-256 of an idempotency key, with the uid that it belongs to.
 pub(super) fn submitted_by(key: &IdempotencyKey) -> SubmittedBy {
     let digest = ring::digest::digest(&ring::digest::SHA256, key.key.as_bytes());
-    SubmittedBy {
-        uid: key.uid,
-        key: digest.as_ref().to_vec(),
-    }
+    SubmittedBy { uid: key.uid, key: digest.as_ref().to_vec() }
 }
 
 impl Draft<'_> {
@@ -76,13 +73,7 @@ impl Draft<'_> {
 
     /// See [`Store::accept`](crate::store::Store::accept).
     pub(super) fn accept(&mut self, new: Incoming) -> Result<Accepted, StoreError> {
-        let Incoming {
-            kept,
-            sealed,
-            body,
-            digest,
-            ..
-        } = new;
+        let Incoming { kept, sealed, body, digest, .. } = new;
         let id = kept.message.id;
         if let Some(by) = &kept.submitted
             && let Some(before) = self.overlay.record::<Submitted>(&keys::submitted(by.uid, &by.key))?
@@ -106,12 +97,8 @@ impl Draft<'_> {
             self.overlay.set_sealed(keys::body(id), &body)?;
         }
         if let Some(by) = &kept.submitted {
-            let submitted = Submitted {
-                digest: digest.to_vec(),
-                message: id,
-            };
-            self.overlay
-                .set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
+            let submitted = Submitted { digest: digest.to_vec(), message: id };
+            self.overlay.set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
         }
         self.put_kept(None, kept, Some(&sealed))?;
         self.append(vec![new.event])?;
@@ -133,10 +120,7 @@ impl Draft<'_> {
                 due.push(key.map_err(super::pages::failed)?);
             }
         }
-        let claim = Claim {
-            incarnation: self.meta.incarnation,
-            at: now,
-        };
+        let claim = Claim { incarnation: self.meta.incarnation, at: now };
         let mut claimed = Vec::with_capacity(due.len());
         for key in due {
             let old = self.indexed(&key)?;
@@ -272,12 +256,7 @@ impl Draft<'_> {
     fn put_message(&mut self, message: Message, expected: u64) -> Result<(), StoreError> {
         let old = self.kept(message.id)?;
         let stored = old.as_ref().map(|kept| kept.message.version);
-        rules::follows(
-            stored,
-            Some(expected),
-            Some(message.version),
-            Record::Message(message.id),
-        )?;
+        rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
         let new = Kept {
             body: old.as_ref().and_then(|kept| kept.body),
             submitted: old.as_ref().and_then(|kept| kept.submitted.clone()),

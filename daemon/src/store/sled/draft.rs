@@ -136,14 +136,7 @@ impl Finished {
 impl<'a> Draft<'a> {
     pub(super) fn new(overlay: &'a mut Overlay, state: &'a State) -> Self {
         overlay.discard();
-        Self {
-            overlay,
-            meta: state.meta,
-            state,
-            effects: Effects::default(),
-            roster: None,
-            counted: Vec::new(),
-        }
+        Self { overlay, meta: state.meta, state, effects: Effects::default(), roster: None, counted: Vec::new() }
     }
 
     /// All small records as they are after this call.
@@ -256,11 +249,7 @@ impl<'a> Draft<'a> {
             self.meta.roster = crc32fast::hash(&plain);
             self.overlay.set(keys::ROSTER.to_vec(), &plain)?;
         }
-        let finished = Finished {
-            meta: self.meta,
-            roster: self.roster,
-            counted: self.counted,
-        };
+        let finished = Finished { meta: self.meta, roster: self.roster, counted: self.counted };
         Ok((finished, self.effects))
     }
 

@@ -166,10 +166,7 @@ pub(super) fn indexes(kept: &Kept) -> Vec<Vec<u8>> {
     }
     let mut keys = vec![key(OPEN, &[&profile, &id])];
     match place {
-        Place::Due => keys.push(key(
-            DUE,
-            &[&profile, &[rank(message.priority)], &moment(message.due_at), &id],
-        )),
+        Place::Due => keys.push(key(DUE, &[&profile, &[rank(message.priority)], &moment(message.due_at), &id])),
         Place::Claimed => keys.push(key(CLAIMED, &[&id])),
         Place::Held | Place::InDoubt | Place::Final => {}
     }
@@ -206,21 +203,11 @@ mod tests {
 
     #[test]
     fn keys_sort_as_moments_do_and_give_them_back() {
-        let moments = [
-            Timestamp::MIN,
-            Timestamp::UNIX_EPOCH,
-            sample::at(0),
-            sample::at(1),
-            Timestamp::MAX,
-        ];
+        let moments = [Timestamp::MIN, Timestamp::UNIX_EPOCH, sample::at(0), sample::at(1), Timestamp::MAX];
         let keys = moments.map(|at| {
             let mut message = sample::message(1, 1);
             message.due_at = at;
-            let kept = Kept {
-                message,
-                body: None,
-                submitted: None,
-            };
+            let kept = Kept { message, body: None, submitted: None };
             indexes(&kept).into_iter().find(|key| key[0] == DUE).unwrap()
         });
         assert!(keys.is_sorted());

@@ -87,9 +87,7 @@ pub struct SledStore {
 
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
+        f.debug_struct("SledStore").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -153,11 +151,7 @@ impl Store for SledStore {
     }
 
     fn commit(&self, changes: Vec<Change>, events: Vec<NewEvent>) -> Reply<'_, u64> {
-        self.call(|answer| Call::Commit {
-            changes,
-            events,
-            answer,
-        })
+        self.call(|answer| Call::Commit { changes, events, answer })
     }
 
     fn accept(&self, new: NewMessage) -> Reply<'_, Accepted> {
@@ -166,11 +160,7 @@ impl Store for SledStore {
                 return Err(StoreError::Full);
             }
             let id = new.message.id;
-            let place = if new.body.len() > bodies::LARGEST_RECORD {
-                BodyPlace::File
-            } else {
-                BodyPlace::Record
-            };
+            let place = if new.body.len() > bodies::LARGEST_RECORD { BodyPlace::File } else { BodyPlace::Record };
             let kept = Kept {
                 message: new.message,
                 body: Some(place),
@@ -208,12 +198,7 @@ impl Store for SledStore {
     }
 
     fn claim(&self, profile: ProfileId, now: Timestamp, limit: usize) -> Reply<'_, Vec<Message>> {
-        self.call(move |answer| Call::Claim {
-            profile,
-            now,
-            limit,
-            answer,
-        })
+        self.call(move |answer| Call::Claim { profile, now, limit, answer })
     }
 
     fn message(&self, id: MessageId) -> Reply<'_, Option<Message>> {
@@ -246,10 +231,7 @@ impl Store for SledStore {
     }
 
     fn health(&self) -> StoreHealth {
-        StoreHealth {
-            read_only: self.shared.read_only(),
-            free_bytes: disk::free_bytes(&self.directory),
-        }
+        StoreHealth { read_only: self.shared.read_only(), free_bytes: disk::free_bytes(&self.directory) }
     }
 
     fn close(&self) -> Reply<'_, ()> {

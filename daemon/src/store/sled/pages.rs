@@ -100,10 +100,7 @@ fn decode<T: DeserializeOwned>(key: &[u8], plain: &[u8]) -> Result<T, StoreError
 
 fn damaged(key: &[u8], cause: &str) -> StoreError {
     match record(key) {
-        Some(record) => StoreError::Damaged {
-            record,
-            cause: cause.to_owned(),
-        },
+        Some(record) => StoreError::Damaged { record, cause: cause.to_owned() },
         None => StoreError::Failed(format!("{}: {cause}", Shown(key))),
     }
 }
@@ -132,11 +129,7 @@ pub(super) struct Overlay {
 
 impl Overlay {
     pub(super) fn new(pages: Pages) -> Self {
-        Self {
-            pages,
-            draft: Writes::new(),
-            group: Writes::new(),
-        }
+        Self { pages, draft: Writes::new(), group: Writes::new() }
     }
 
     /// Reads a record as it is after all changes.
@@ -220,9 +213,7 @@ impl Overlay {
 
     fn parts(&self, key: &[u8]) -> Result<u16, StoreError> {
         let head = self.raw(key)?;
-        Ok(head
-            .and_then(|head| split_head(&head).map(|(parts, _)| parts))
-            .unwrap_or(0))
+        Ok(head.and_then(|head| split_head(&head).map(|(parts, _)| parts)).unwrap_or(0))
     }
 
     fn remove_parts(&mut self, key: &[u8], keep: u16, old: u16) {

@@ -83,10 +83,7 @@ impl Reader {
     }
 
     pub(super) fn body(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let damaged = |cause: &str| StoreError::Damaged {
-            record: Record::Body(id),
-            cause: cause.to_owned(),
-        };
+        let damaged = |cause: &str| StoreError::Damaged { record: Record::Body(id), cause: cause.to_owned() };
         let mut lost = damaged("it is not there");
         for _ in 0..TRIES {
             let Some(place) = self.kept(id)?.and_then(|kept| kept.body) else {
@@ -148,10 +145,7 @@ impl Reader {
                 None if events.is_empty() => {}
                 None => {
                     let cause = "it is not there, but the ones around it are".to_owned();
-                    return Err(StoreError::Damaged {
-                        record: Record::Event(seq),
-                        cause,
-                    });
+                    return Err(StoreError::Damaged { record: Record::Event(seq), cause });
                 }
             }
         }
@@ -164,10 +158,7 @@ impl Reader {
 
     /// Profiles with messages that are not final.
     fn counted(&self) -> Result<Vec<ProfileId>, StoreError> {
-        let ids = self
-            .pages
-            .keys(&[keys::COUNT])
-            .map(|key| Ok(keys::last_id(&key?).map(ProfileId::from_bits)));
+        let ids = self.pages.keys(&[keys::COUNT]).map(|key| Ok(keys::last_id(&key?).map(ProfileId::from_bits)));
         ids.filter_map(Result::transpose).collect()
     }
 

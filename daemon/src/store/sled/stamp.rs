@@ -47,15 +47,8 @@ impl Stamp {
         if body[0] != FORMAT || crc32fast::hash(body) != u32::from_be_bytes(*crc) {
             return None;
         }
-        let mut numbers = body[1..]
-            .chunks_exact(8)
-            .map(|octets| octets.try_into().map(u64::from_be_bytes));
+        let mut numbers = body[1..].chunks_exact(8).map(|octets| octets.try_into().map(u64::from_be_bytes));
         let mut next = || numbers.next()?.ok();
-        Some(Self {
-            generation: next()?,
-            mirror: next()?,
-            seq: next()?,
-            incarnation: next()?,
-        })
+        Some(Self { generation: next()?, mirror: next()?, seq: next()?, incarnation: next()? })
     }
 }

@@ -99,10 +99,8 @@ fn check_indexes(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Resu
         }
     }
     if sum != meta.indexes {
-        findings.push(format!(
-            "the indexes of the queue are not whole: {} entries of {}",
-            sum.count, meta.indexes.count
-        ));
+        findings
+            .push(format!("the indexes of the queue are not whole: {} entries of {}", sum.count, meta.indexes.count));
     }
     Ok(())
 }
