@@ -1,5 +1,7 @@
 //! One delivery over SMTP: what is sent, and what is certain about it afterwards.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use frankd_proto::Secret;
@@ -105,6 +107,41 @@ pub enum Trouble {
     Aborted(String),
 }
 
+/// What happened, in the server's own words where it said something.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => f.write_str(&words(reply)),
+            Self::Challenged { reply, challenge } if challenge.is_empty() => f.write_str(&words(reply)),
+            Self::Challenged { reply, challenge } => write!(f, "{} ({challenge})", words(reply)),
+            Self::Unresolved(text)
+            | Self::Unreachable(text)
+            | Self::Tls(text)
+            | Self::Untrusted(text)
+            | Self::Plaintext(text)
+            | Self::Protocol(text)
+            | Self::Lacking(text)
+            | Self::Aborted(text) => f.write_str(text),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("the connection ended"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "the message has {size} octets, and the server takes {limit} octets")
+            }
+        }
+    }
+}
+
+/// A reply in one line, cut to 400 characters.
+pub fn words(reply: &SmtpReply) -> String {
+    let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+    let all = format!("{} {enhanced} {}", reply.code, reply.text);
+    let all = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    match all.char_indices().nth(400) {
+        None => all,
+        Some((at, _)) => format!("{}…", &all[..at]),
+    }
+}
+
 /// What went wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -141,8 +178,10 @@ pub struct Delivery {
 /// What a session showed of itself, for reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionFacts {
-    /// Address and port of the server.
-    pub peer: String,
+    /// Addresses of the host, in the order in which they are tried.
+    pub addresses: Vec<SocketAddr>,
+    /// The one that answered.
+    pub peer: Option<SocketAddr>,
     /// Name and certificate facts of TLS, if there was any.
     pub tls: Option<String>,
     /// Capability lines of the last EHLO.

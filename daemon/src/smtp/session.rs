@@ -183,13 +183,13 @@ impl<'a> Opening<'a> {
         let addresses =
             clock.deadline(limit::CONNECT, resolving).await.unwrap_or(Err(fault(Stage::Dns, Trouble::TimedOut)))?;
         self.watch.lap(Stage::Dns);
-        self.facts.peer = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        self.facts.addresses.clone_from(&addresses);
         let connected = clock
             .deadline(limit::CONNECT, network.connect(addresses))
             .await
             .unwrap_or(Err(fault(Stage::Connect, Trouble::TimedOut)))?;
         self.watch.lap(Stage::Connect);
-        self.facts.peer = connected.peer.to_string();
+        self.facts.peer = Some(connected.peer);
         Ok(connected)
     }
 

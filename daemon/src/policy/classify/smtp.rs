@@ -93,27 +93,22 @@ pub struct Judgement {
 
 /// Judges a fault. A refused recipient is a fault of [`Stage::Rcpt`] with its reply.
 pub fn judge(fault: &Fault, context: Context<'_>) -> Judgement {
-    let (verdict, detail) = match &fault.trouble {
-        Trouble::Reply(reply) => (by_reply(fault.stage, reply, "", context), words(reply)),
-        Trouble::Challenged { reply, challenge } => {
-            let said = if challenge.is_empty() { words(reply) } else { format!("{} ({challenge})", words(reply)) };
-            (by_reply(fault.stage, reply, challenge, context), said)
-        }
-        Trouble::TooLarge { size, limit } => {
-            (&rows::OVER_SIZE, format!("{size} octets, and the server takes {limit} octets"))
-        }
-        Trouble::Unresolved(text) => (&rows::UNRESOLVED, text.clone()),
-        Trouble::Unreachable(text) => (&rows::UNREACHABLE, text.clone()),
-        Trouble::Tls(text) => (&rows::TLS_FAILED, text.clone()),
-        Trouble::Untrusted(text) => (&rows::UNTRUSTED, text.clone()),
-        Trouble::Plaintext(text) => (&rows::NOT_IMPLICIT, text.clone()),
-        Trouble::TimedOut => (by_silence(fault.stage, context), "no answer in time".to_owned()),
-        Trouble::Closed => (by_silence(fault.stage, context), "the connection ended".to_owned()),
-        Trouble::Protocol(text) => (by_protocol(fault.stage, context), text.clone()),
-        Trouble::Lacking(text) => (by_lack(fault.stage, context), text.clone()),
-        Trouble::Aborted(text) => (&rows::ABORTED, text.clone()),
+    let stage = fault.stage;
+    let verdict = match &fault.trouble {
+        Trouble::Reply(reply) => by_reply(stage, reply, "", context),
+        Trouble::Challenged { reply, challenge } => by_reply(stage, reply, challenge, context),
+        Trouble::TooLarge { .. } => &rows::OVER_SIZE,
+        Trouble::Unresolved(_) => &rows::UNRESOLVED,
+        Trouble::Unreachable(_) => &rows::UNREACHABLE,
+        Trouble::Tls(_) => &rows::TLS_FAILED,
+        Trouble::Untrusted(_) => &rows::UNTRUSTED,
+        Trouble::Plaintext(_) => &rows::NOT_IMPLICIT,
+        Trouble::TimedOut | Trouble::Closed => by_silence(stage, context),
+        Trouble::Protocol(_) => by_protocol(stage, context),
+        Trouble::Lacking(_) => by_lack(stage, context),
+        Trouble::Aborted(_) => &rows::ABORTED,
     };
-    verdict.judgement(&detail, context)
+    verdict.judgement(&fault.trouble.to_string(), context)
 }
 
 impl Verdict {
@@ -251,17 +246,6 @@ impl Who {
 
     fn fits(self, row: Self) -> bool {
         row == Self::Any || row == self || row == Self::Token && self == Self::App
-    }
-}
-
-/// The server's own words.
-fn words(reply: &SmtpReply) -> String {
-    let enhanced = reply.enhanced.as_deref().unwrap_or_default();
-    let all = format!("{} {enhanced} {}", reply.code, reply.text);
-    let all = all.split_whitespace().collect::<Vec<_>>().join(" ");
-    match all.char_indices().nth(400) {
-        None => all,
-        Some((at, _)) => format!("{}…", &all[..at]),
     }
 }
 

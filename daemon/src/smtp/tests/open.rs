@@ -44,7 +44,8 @@ async fn a_mail_goes_out_by_starttls_and_xoauth2() {
     assert_eq!(reply.text, "queued as 1");
     assert!(delivery.reusable && session.is_alive());
     let facts = session.facts().clone();
-    assert_eq!(facts.peer, "127.0.0.1:587");
+    assert_eq!(facts.peer, "127.0.0.1:587".parse().ok());
+    assert_eq!(facts.addresses.len(), 1);
     assert_eq!(facts.mechanism, Some("XOAUTH2"));
     assert!(facts.tls.unwrap().starts_with("TLS 1.3, "));
     assert_eq!(facts.capabilities, ["SIZE 35882577", "PIPELINING", "AUTH LOGIN XOAUTH2"]);

@@ -391,7 +391,7 @@ pub(super) const OVER_SIZE: Verdict = message(
     "smtp.over_size",
     Lasting::Permanent,
     Kind::MessageTooLarge,
-    "the message is too large for {host}: it has {detail}",
+    "the message is too large for {host}: {detail}",
 );
 pub(super) const NOT_OFFERED: Verdict =
     message("smtp.not_offered", Lasting::Permanent, Kind::SmtpPermFailure, "{host} cannot take the message: {detail}");

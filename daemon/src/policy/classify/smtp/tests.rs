@@ -286,6 +286,7 @@ proptest! {
         who in 0usize..3,
         fresh_token in any::<bool>(),
     ) {
+        prop_assume!(stage == Stage::Tls || !matches!(trouble, Trouble::Tls(_)));
         let profile = [oauth(), app(), classic()][who].clone();
         let facts = SessionFacts::default();
         let judgement = judge(&Fault { stage, trouble }, Context { profile: &profile, facts: &facts, fresh_token });
