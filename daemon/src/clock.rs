@@ -153,9 +153,7 @@ impl FakeClock {
             wall_zero: Timestamp::from_second(1_795_521_600).unwrap_or(Timestamp::UNIX_EPOCH),
             wall_step: jiff::SignedDuration::ZERO,
         };
-        Self {
-            inner: Arc::new(std::sync::Mutex::new(state)),
-        }
+        Self { inner: Arc::new(std::sync::Mutex::new(state)) }
     }
 
     /// The machine sleeps that long: both clocks go on, the runtime's timers do not.

@@ -21,6 +21,7 @@
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod events;
 pub mod oauth;
 pub mod policy;
 pub mod registry;

@@ -37,11 +37,7 @@ impl FromStr for Name {
         let good = (1..=Self::MAX).contains(&bytes.len())
             && plain(bytes[0])
             && bytes.iter().all(|c| plain(*c) || matches!(c, b'.' | b'_' | b'-'));
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidName)
-        }
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
     }
 }
 
@@ -59,9 +55,7 @@ impl fmt::Debug for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

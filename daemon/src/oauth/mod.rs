@@ -3,6 +3,10 @@
 //! [`AuthorizationServer`] is what owners of tokens and grants call; the real one speaks HTTP
 //! over a [`Transport`] that a test replaces by a server in the same process.
 
+pub mod answer;
+pub mod http;
+pub mod wire;
+
 use std::fmt;
 
 use futures::future::BoxFuture;

@@ -25,12 +25,7 @@ pub struct Invalid {
 
 impl Invalid {
     pub(super) fn new(field: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::ObjectInvalid,
-            field: field.to_owned(),
-            message: message.into(),
-            hint: None,
-        }
+        Self { kind: Kind::ObjectInvalid, field: field.to_owned(), message: message.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -80,16 +75,10 @@ pub(super) fn endpoint(field: &str, text: &str) -> Result<(), Invalid> {
         _ => false,
     };
     if !secure {
-        return Err(Invalid::new(
-            field,
-            format!("{field} must be https, or http to a loopback address"),
-        ));
+        return Err(Invalid::new(field, format!("{field} must be https, or http to a loopback address")));
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(Invalid::new(
-            field,
-            format!("{field} must have no user, password or fragment"),
-        ));
+        return Err(Invalid::new(field, format!("{field} must have no user, password or fragment")));
     }
     Ok(())
 }
@@ -175,10 +164,7 @@ fn extra_params(field: &str, params: &BTreeMap<String, String>, reserved: &[&str
 /// Text without control characters, so that it can stand in a header, a SASL string and a log line.
 pub(super) fn plain_text(field: &str, text: &str, longest: usize) -> Result<(), Invalid> {
     if text.is_empty() || text.len() > longest || text.chars().any(char::is_control) {
-        return Err(Invalid::new(
-            field,
-            format!("{field} must have 1 to {longest} octets and no control characters"),
-        ));
+        return Err(Invalid::new(field, format!("{field} must have 1 to {longest} octets and no control characters")));
     }
     Ok(())
 }
@@ -194,19 +180,12 @@ pub(super) fn within(field: &str, value: u32, least: u32, most: u32) -> Result<u
 
 /// PEM certificates, at least one.
 pub(super) fn ca_bundle(field: &str, pem: &str) -> Result<(), Invalid> {
-    crate::tls::certificates(pem)
-        .map(drop)
-        .map_err(|error| Invalid::new(field, error.to_string()))
+    crate::tls::certificates(pem).map(drop).map_err(|error| Invalid::new(field, error.to_string()))
 }
 
 /// A secret as given: exactly one of its forms, and what can be seen of it is in order.
 pub(super) fn secret(field: &str, input: SecretInput, now: Timestamp) -> Result<StoredSecret, Invalid> {
-    let SecretInput {
-        value,
-        credential,
-        file,
-        expires_at,
-    } = input;
+    let SecretInput { value, credential, file, expires_at } = input;
     let source = match (value, credential, file) {
         (Some(value), None, None) => {
             if value.is_empty() || value.len() > 16 * 1024 {
@@ -217,23 +196,13 @@ pub(super) fn secret(field: &str, input: SecretInput, now: Timestamp) -> Result<
         (None, Some(name), None) if is_bare_name(&name) => SecretSource::Credential(name),
         (None, None, Some(name)) if is_bare_name(&name) => SecretSource::File(name),
         (None, _, _) => {
-            return Err(Invalid::new(
-                field,
-                "a secret by reference is one bare file name, without a path",
-            ));
+            return Err(Invalid::new(field, "a secret by reference is one bare file name, without a path"));
         }
         _ => {
-            return Err(Invalid::new(
-                field,
-                "a secret is given as exactly one of value, credential and file",
-            ));
+            return Err(Invalid::new(field, "a secret is given as exactly one of value, credential and file"));
         }
     };
-    Ok(StoredSecret {
-        source,
-        updated_at: now,
-        expires_at,
-    })
+    Ok(StoredSecret { source, updated_at: now, expires_at })
 }
 
 #[cfg(test)]
@@ -242,12 +211,9 @@ mod tests {
 
     #[test]
     fn secrets_go_only_to_https_or_loopback() {
-        for good in [
-            "https://login.example/token",
-            "http://127.0.0.1:8080/token",
-            "http://localhost/t",
-            "http://[::1]:1/t",
-        ] {
+        for good in
+            ["https://login.example/token", "http://127.0.0.1:8080/token", "http://localhost/t", "http://[::1]:1/t"]
+        {
             assert_eq!(endpoint("token_endpoint", good), Ok(()), "{good}");
         }
         for bad in [
@@ -264,11 +230,7 @@ mod tests {
 
     #[test]
     fn a_redirect_is_loopback_with_a_port_to_fill_in() {
-        for good in [
-            "http://127.0.0.1:{port}/",
-            "http://localhost:{port}/callback",
-            "http://[::1]:{port}/",
-        ] {
+        for good in ["http://127.0.0.1:{port}/", "http://localhost:{port}/callback", "http://[::1]:{port}/"] {
             assert_eq!(redirect_template(good), Ok(()), "{good}");
         }
         for bad in [
@@ -285,13 +247,8 @@ mod tests {
     #[test]
     fn reserved_parameters_are_refused_by_name() {
         let params = BTreeMap::from([("grant_type".to_owned(), "password".to_owned())]);
-        let Err(error) = token_params(&params) else {
-            panic!("accepted")
-        };
+        let Err(error) = token_params(&params) else { panic!("accepted") };
         assert_eq!(error.field, "token_params.grant_type");
-        assert_eq!(
-            authorization_params(&BTreeMap::from([("prompt".to_owned(), "consent".to_owned())])),
-            Ok(())
-        );
+        assert_eq!(authorization_params(&BTreeMap::from([("prompt".to_owned(), "consent".to_owned())])), Ok(()));
     }
 }

@@ -16,10 +16,7 @@ pub fn create(params: CreateParams, presets: &Presets, id: ClientId, now: Timest
     let preset = params.preset.as_deref().map(|name| preset(presets, name)).transpose()?;
     let tenant = tenant(params.tenant.as_deref(), preset)?;
     let from_preset = |template: Option<&String>| template.map(|text| text.replace("{tenant}", &tenant));
-    let secret = params
-        .client_secret
-        .map(|input| check::secret("client_secret", input, now))
-        .transpose()?;
+    let secret = params.client_secret.map(|input| check::secret("client_secret", input, now)).transpose()?;
     let token_endpoint_auth_method = params.token_endpoint_auth_method.unwrap_or(match (&secret, preset) {
         (None, _) => TokenEndpointAuthMethod::None,
         (Some(_), Some(preset)) => preset.token_endpoint_auth_method,
@@ -42,17 +39,12 @@ pub fn create(params: CreateParams, presets: &Presets, id: ClientId, now: Timest
             .authorization_endpoint
             .or_else(|| from_preset(preset.map(|p| &p.authorization_endpoint))),
         token_endpoint,
-        revocation_endpoint: params
-            .revocation_endpoint
-            .or_else(|| preset.and_then(|p| p.revocation_endpoint.clone())),
+        revocation_endpoint: params.revocation_endpoint.or_else(|| preset.and_then(|p| p.revocation_endpoint.clone())),
         redirect_uri: params
             .redirect_uri
             .or_else(|| preset.map(|p| p.redirect_uri.clone()))
             .unwrap_or_else(|| DEFAULT_REDIRECT.to_owned()),
-        scopes: params
-            .scopes
-            .or_else(|| preset.map(|p| p.scopes.clone()))
-            .unwrap_or_default(),
+        scopes: params.scopes.or_else(|| preset.map(|p| p.scopes.clone())).unwrap_or_default(),
         authorization_params: params
             .authorization_params
             .or_else(|| preset.map(|p| p.authorization_params.clone()))
@@ -87,20 +79,14 @@ pub fn update(current: &Client, params: UpdateParams, now: Timestamp) -> Result<
         preset: current.preset.clone(),
         client_id: params.client_id.unwrap_or_else(|| current.client_id.clone()),
         client_secret,
-        token_endpoint_auth_method: params
-            .token_endpoint_auth_method
-            .unwrap_or(current.token_endpoint_auth_method),
+        token_endpoint_auth_method: params.token_endpoint_auth_method.unwrap_or(current.token_endpoint_auth_method),
         issuer: params.issuer.apply(current.issuer.clone()),
-        authorization_endpoint: params
-            .authorization_endpoint
-            .apply(current.authorization_endpoint.clone()),
+        authorization_endpoint: params.authorization_endpoint.apply(current.authorization_endpoint.clone()),
         token_endpoint: params.token_endpoint.unwrap_or_else(|| current.token_endpoint.clone()),
         revocation_endpoint: params.revocation_endpoint.apply(current.revocation_endpoint.clone()),
         redirect_uri: params.redirect_uri.unwrap_or_else(|| current.redirect_uri.clone()),
         scopes: params.scopes.unwrap_or_else(|| current.scopes.clone()),
-        authorization_params: params
-            .authorization_params
-            .unwrap_or_else(|| current.authorization_params.clone()),
+        authorization_params: params.authorization_params.unwrap_or_else(|| current.authorization_params.clone()),
         token_params: params.token_params.unwrap_or_else(|| current.token_params.clone()),
         ca_bundle: params.ca_bundle.apply(current.ca_bundle.clone()),
         min_tls_version: params.min_tls_version.unwrap_or(current.min_tls_version),
@@ -120,16 +106,8 @@ pub fn update(current: &Client, params: UpdateParams, now: Timestamp) -> Result<
 /// A stored secret goes only where it went before: else whoever may change an endpoint could read it there.
 fn same_destinations(before: &Client, after: &Client) -> Result<(), Invalid> {
     let endpoints = [
-        (
-            "token_endpoint",
-            Some(&before.token_endpoint),
-            Some(&after.token_endpoint),
-        ),
-        (
-            "revocation_endpoint",
-            before.revocation_endpoint.as_ref(),
-            after.revocation_endpoint.as_ref(),
-        ),
+        ("token_endpoint", Some(&before.token_endpoint), Some(&after.token_endpoint)),
+        ("revocation_endpoint", before.revocation_endpoint.as_ref(), after.revocation_endpoint.as_ref()),
     ];
     let known = [Some(&before.token_endpoint), before.revocation_endpoint.as_ref()]
         .into_iter()
@@ -145,10 +123,7 @@ fn same_destinations(before: &Client, after: &Client) -> Result<(), Invalid> {
                 kind: Kind::ObjectSecretRequired,
                 field: "client_secret".to_owned(),
                 message: format!("the new {field} is on another host: give the client secret again in the same call"),
-                hint: Some(format!(
-                    "frankctl client update {} --client-secret-stdin …",
-                    before.name
-                )),
+                hint: Some(format!("frankctl client update {} --client-secret-stdin …", before.name)),
             });
         }
     }
@@ -180,17 +155,13 @@ fn validate(client: &Client) -> Result<(), Invalid> {
     check::within("connect_timeout_s", client.connect_timeout_s, 1, 120)?;
     check::within("request_timeout_s", client.request_timeout_s, 1, 300)?;
     match (client.token_endpoint_auth_method, &client.client_secret) {
-        (TokenEndpointAuthMethod::None, Some(_)) => Err(Invalid::new(
-            "client_secret",
-            "a client with token_endpoint_auth_method none has no secret",
-        )),
+        (TokenEndpointAuthMethod::None, Some(_)) => {
+            Err(Invalid::new("client_secret", "a client with token_endpoint_auth_method none has no secret"))
+        }
         (TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost, None) => {
             Err(Invalid::new(
                 "client_secret",
-                format!(
-                    "token_endpoint_auth_method {} needs a client secret",
-                    client.token_endpoint_auth_method
-                ),
+                format!("token_endpoint_auth_method {} needs a client secret", client.token_endpoint_auth_method),
             )
             .hint("--client-secret-stdin, or --auth-method none for a public client"))
         }
@@ -210,19 +181,10 @@ fn preset<'a>(presets: &'a Presets, name: &str) -> Result<&'a Preset, Invalid> {
 fn tenant(given: Option<&str>, preset: Option<&Preset>) -> Result<String, Invalid> {
     let wanted = preset.is_some_and(|p| p.token_endpoint.contains("{tenant}"));
     if given.is_some() && !wanted {
-        return Err(Invalid::new(
-            "tenant",
-            "only a preset with a tenant in its endpoints takes one",
-        ));
+        return Err(Invalid::new("tenant", "only a preset with a tenant in its endpoints takes one"));
     }
-    let tenant = given
-        .map(str::to_owned)
-        .or_else(|| preset.and_then(|p| p.tenant.clone()))
-        .unwrap_or_default();
-    if tenant
-        .bytes()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-'))
-    {
+    let tenant = given.map(str::to_owned).or_else(|| preset.and_then(|p| p.tenant.clone())).unwrap_or_default();
+    if tenant.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-')) {
         Ok(tenant)
     } else {
         Err(Invalid::new("tenant", "a tenant is a directory id or a domain name"))
@@ -242,12 +204,7 @@ pub(super) mod tests {
         };
         params_map.extend(extra.clone());
         let presets = Presets::built_in().unwrap();
-        create(
-            serde_json::from_value(params).unwrap(),
-            &presets,
-            ClientId::from_bits(1),
-            Timestamp::UNIX_EPOCH,
-        )
+        create(serde_json::from_value(params).unwrap(), &presets, ClientId::from_bits(1), Timestamp::UNIX_EPOCH)
     }
 
     fn updated(current: &Client, change: serde_json::Value) -> Result<Client, Invalid> {
@@ -260,19 +217,10 @@ pub(super) mod tests {
     fn a_preset_fills_in_what_the_caller_leaves_out() {
         let client =
             client(&json!({"preset": "microsoft365", "tenant": "contoso.example", "token_endpoint": null})).unwrap();
-        assert_eq!(
-            client.token_endpoint,
-            "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token"
-        );
+        assert_eq!(client.token_endpoint, "https://login.microsoftonline.com/contoso.example/oauth2/v2.0/token");
         assert_eq!(client.redirect_uri, "http://localhost:{port}/");
-        assert_eq!(
-            client.token_endpoint_auth_method,
-            TokenEndpointAuthMethod::ClientSecretPost
-        );
-        assert_eq!(
-            client.scopes,
-            ["https://outlook.office.com/SMTP.Send", "offline_access"]
-        );
+        assert_eq!(client.token_endpoint_auth_method, TokenEndpointAuthMethod::ClientSecretPost);
+        assert_eq!(client.scopes, ["https://outlook.office.com/SMTP.Send", "offline_access"]);
     }
 
     #[test]
@@ -281,10 +229,7 @@ pub(super) mod tests {
             (json!({"token_endpoint": "http://as.example/token"}), "token_endpoint"),
             (json!({"token_endpoint_auth_method": "none"}), "client_secret"),
             (json!({"client_secret": null}), ""),
-            (
-                json!({"client_secret": null, "token_endpoint_auth_method": "client_secret_post"}),
-                "client_secret",
-            ),
+            (json!({"client_secret": null, "token_endpoint_auth_method": "client_secret_post"}), "client_secret"),
             (json!({"token_params": {"grant_type": "x"}}), "token_params.grant_type"),
             (json!({"preset": "gmail"}), "preset"),
             (json!({"preset": "microsoft365", "tenant": "a/b"}), "tenant"),

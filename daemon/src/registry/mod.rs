@@ -8,6 +8,7 @@ pub mod client;
 pub mod presets;
 pub mod profile;
 pub mod secrets;
+pub mod show;
 mod view;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -41,14 +42,8 @@ impl Registry {
         profiles: Vec<Profile>,
     ) -> Result<Self, PresetError> {
         let view = View {
-            clients: clients
-                .into_iter()
-                .map(|client| (client.id, Arc::new(client)))
-                .collect(),
-            profiles: profiles
-                .into_iter()
-                .map(|profile| (profile.id, Arc::new(profile)))
-                .collect(),
+            clients: clients.into_iter().map(|client| (client.id, Arc::new(client))).collect(),
+            profiles: profiles.into_iter().map(|profile| (profile.id, Arc::new(profile))).collect(),
             presets: Arc::new(Presets::built_in()?),
         };
         Ok(Self {

@@ -108,11 +108,7 @@ impl Preset {
             client_credentials_scopes: self.client_credentials_scopes.clone(),
             redirect_uri: self.redirect_uri.clone(),
             authorization_params: self.authorization_params.clone(),
-            smtp: PresetSmtp {
-                host: self.smtp.host.clone(),
-                port: self.smtp.port,
-                tls: self.smtp.tls,
-            },
+            smtp: PresetSmtp { host: self.smtp.host.clone(), port: self.smtp.port, tls: self.smtp.tls },
             setup: self.setup.clone(),
             unverified: self.unverified.clone(),
         }
@@ -128,11 +124,7 @@ mod tests {
         let presets = Presets::built_in()?;
         assert_eq!(presets.names().collect::<Vec<_>>(), ["google", "microsoft365"]);
         for preset in presets.views() {
-            assert!(
-                preset.setup.len() > 3 && preset.redirect_uri.contains("{port}"),
-                "{}",
-                preset.name
-            );
+            assert!(preset.setup.len() > 3 && preset.redirect_uri.contains("{port}"), "{}", preset.name);
         }
         Ok(())
     }

@@ -12,18 +12,11 @@ use crate::domain::{Client, Profile, Submission};
 
 /// Makes a profile.
 pub fn create(params: CreateParams, view: &View, id: ProfileId, now: Timestamp) -> Result<Profile, Invalid> {
-    let client = params
-        .client
-        .as_ref()
-        .map(|name| client_named(view, name))
-        .transpose()?;
+    let client = params.client.as_ref().map(|name| client_named(view, name)).transpose()?;
     let flow = flow(params.kind, params.flow, params.interactive, None)?;
     let preset = client.and_then(|client| view.preset_of(client));
     let smtp = submission(params.kind, params.smtp, None, preset)?;
-    let password = params
-        .password
-        .map(|input| check::secret("password", input, now))
-        .transpose()?;
+    let password = params.password.map(|input| check::secret("password", input, now)).transpose()?;
     let profile = Profile {
         id,
         name: params.name,
@@ -55,10 +48,7 @@ pub fn create(params: CreateParams, view: &View, id: ProfileId, now: Timestamp) 
 pub fn update(current: &Profile, params: UpdateParams, view: &View, now: Timestamp) -> Result<Profile, Invalid> {
     let kind = params.kind.unwrap_or(current.kind);
     let client = match params.client {
-        Patch::Keep => current
-            .client
-            .and_then(|id| view.client(id))
-            .filter(|_| kind != ProfileKind::Smtp),
+        Patch::Keep => current.client.and_then(|id| view.client(id)).filter(|_| kind != ProfileKind::Smtp),
         Patch::Clear => None,
         Patch::Set(name) => Some(client_named(view, &name)?),
     };
@@ -80,9 +70,7 @@ pub fn update(current: &Profile, params: UpdateParams, view: &View, now: Timesta
         username: params.username.apply(current.username.clone()),
         password,
         scopes: params.scopes.unwrap_or_else(|| current.scopes.clone()),
-        authorization_params: params
-            .authorization_params
-            .unwrap_or_else(|| current.authorization_params.clone()),
+        authorization_params: params.authorization_params.unwrap_or_else(|| current.authorization_params.clone()),
         token_params: params.token_params.unwrap_or_else(|| current.token_params.clone()),
         smtp: submission(kind, params.smtp, current.smtp.as_ref(), preset)?,
         from: params.from.apply(current.from.clone()),
@@ -118,13 +106,7 @@ fn flow(
     interactive: Option<bool>,
     current: Option<Flow>,
 ) -> Result<Option<Flow>, Invalid> {
-    let said = interactive.map(|yes| {
-        if yes {
-            Flow::Interactive
-        } else {
-            Flow::ClientCredentials
-        }
-    });
+    let said = interactive.map(|yes| if yes { Flow::Interactive } else { Flow::ClientCredentials });
     if let (Some(flow), Some(said)) = (flow, said)
         && flow != said
     {
@@ -134,12 +116,9 @@ fn flow(
         (ProfileKind::Smtp, Some(_)) => Err(Invalid::new("flow", "a profile of kind smtp has no token and no flow")),
         (ProfileKind::Smtp, None) => Ok(None),
         (_, Some(flow)) => Ok(Some(flow)),
-        (_, None) => current.map(Some).ok_or_else(|| {
-            Invalid::new(
-                "flow",
-                "an OAuth2 profile needs a flow: interactive or client_credentials",
-            )
-        }),
+        (_, None) => current
+            .map(Some)
+            .ok_or_else(|| Invalid::new("flow", "an OAuth2 profile needs a flow: interactive or client_credentials")),
     }
 }
 
@@ -163,10 +142,7 @@ fn submission(
         .or_else(|| current.map(|smtp| smtp.host.clone()))
         .or_else(|| preset_smtp.map(|smtp| smtp.host.clone()))
         .ok_or_else(|| {
-            Invalid::new(
-                "smtp.host",
-                "a profile that sends mail needs smtp.host, or a client with a preset",
-            )
+            Invalid::new("smtp.host", "a profile that sends mail needs smtp.host, or a client with a preset")
         })?;
     let inherited = current
         .map(|smtp| (smtp.port, smtp.tls))
@@ -175,18 +151,10 @@ fn submission(
         (Some(port), Some(tls)) => (port, tls),
         (Some(465), None) => (465, TlsMode::Implicit),
         (Some(port), None) => (port, inherited.map_or(TlsMode::Starttls, |(_, tls)| tls)),
-        (None, Some(TlsMode::Implicit)) => (
-            inherited
-                .filter(|(_, tls)| *tls == TlsMode::Implicit)
-                .map_or(465, |(port, _)| port),
-            TlsMode::Implicit,
-        ),
-        (None, Some(tls)) => (
-            inherited
-                .filter(|(_, known)| *known == tls)
-                .map_or(587, |(port, _)| port),
-            tls,
-        ),
+        (None, Some(TlsMode::Implicit)) => {
+            (inherited.filter(|(_, tls)| *tls == TlsMode::Implicit).map_or(465, |(port, _)| port), TlsMode::Implicit)
+        }
+        (None, Some(tls)) => (inherited.filter(|(_, known)| *known == tls).map_or(587, |(port, _)| port), tls),
         (None, None) => inherited.unwrap_or((587, TlsMode::Starttls)),
     };
     let kept = |pick: fn(&Submission) -> u32| current.map(pick);
@@ -238,12 +206,7 @@ fn validate_submission(smtp: &Submission) -> Result<(), Invalid> {
         check::ca_bundle("smtp.ca_bundle", pem)?;
     }
     check::within("smtp.max_connections", smtp.max_connections, 1, 64)?;
-    check::within(
-        "smtp.max_messages_per_connection",
-        smtp.max_messages_per_connection,
-        1,
-        10_000,
-    )?;
+    check::within("smtp.max_messages_per_connection", smtp.max_messages_per_connection, 1, 10_000)?;
     if let Some(rate) = smtp.messages_per_minute {
         check::within("smtp.messages_per_minute", rate, 1, 1_000_000)?;
     }
@@ -274,10 +237,7 @@ fn validate(profile: &Profile, client: Option<&Client>) -> Result<(), Invalid> {
         check::within("min_valid_s", seconds, 1, 86_400)?;
     }
     if profile.default && profile.kind == ProfileKind::Token {
-        return Err(Invalid::new(
-            "default",
-            "a profile of kind token sends no mail and cannot be the default",
-        ));
+        return Err(Invalid::new("default", "a profile of kind token sends no mail and cannot be the default"));
     }
     match profile.kind {
         ProfileKind::Smtp => validate_classic(profile),
@@ -290,11 +250,8 @@ fn validate_classic(profile: &Profile) -> Result<(), Invalid> {
         return Err(Invalid::new("client", "a profile of kind smtp uses no OAuth2 client"));
     }
     if profile.username.is_some() != profile.password.is_some() {
-        return Err(Invalid::new(
-            "password",
-            "a classic profile has a username and a password, or neither",
-        )
-        .hint("--username USER --password-stdin"));
+        return Err(Invalid::new("password", "a classic profile has a username and a password, or neither")
+            .hint("--username USER --password-stdin"));
     }
     credentials_are_safe(profile, profile.password.is_some())
 }
@@ -309,32 +266,19 @@ fn validate_oauth2(profile: &Profile, client: Option<&Client>) -> Result<(), Inv
     if profile.flow == Some(Flow::Interactive) && client.authorization_endpoint.is_none() {
         return Err(Invalid::new(
             "client",
-            format!(
-                "client {} has no authorization_endpoint, which a person's grant needs",
-                client.name
-            ),
+            format!("client {} has no authorization_endpoint, which a person's grant needs", client.name),
         )
-        .hint(format!(
-            "frankctl client update {} --authorization-endpoint URL",
-            client.name
-        )));
+        .hint(format!("frankctl client update {} --authorization-endpoint URL", client.name)));
     }
     if profile.kind == ProfileKind::Oauth2Smtp && profile.username.is_none() {
-        return Err(Invalid::new(
-            "username",
-            "a profile of kind oauth2_smtp needs the mailbox as username",
-        ));
+        return Err(Invalid::new("username", "a profile of kind oauth2_smtp needs the mailbox as username"));
     }
     credentials_are_safe(profile, profile.kind == ProfileKind::Oauth2Smtp)
 }
 
 /// Credentials go over TLS, or to a loopback host that the profile allows.
 fn credentials_are_safe(profile: &Profile, has_credentials: bool) -> Result<(), Invalid> {
-    let Some(smtp) = profile
-        .smtp
-        .as_ref()
-        .filter(|smtp| has_credentials && smtp.tls == TlsMode::None)
-    else {
+    let Some(smtp) = profile.smtp.as_ref().filter(|smtp| has_credentials && smtp.tls == TlsMode::None) else {
         return Ok(());
     };
     let loopback = smtp.host == "localhost" || smtp.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());

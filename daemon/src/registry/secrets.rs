@@ -58,10 +58,7 @@ fn read(folder: Option<&PathBuf>, what: &'static str, name: &str) -> Result<Secr
     if !is_bare_name(name) {
         return Err(SecretError::NotASecret(path));
     }
-    let unreadable = |source: std::io::Error| SecretError::Unreadable {
-        path: path.clone(),
-        source,
-    };
+    let unreadable = |source: std::io::Error| SecretError::Unreadable { path: path.clone(), source };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let opened = rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
     let file = File::from(opened);
@@ -87,9 +84,7 @@ fn read(folder: Option<&PathBuf>, what: &'static str, name: &str) -> Result<Secr
 pub fn is_bare_name(name: &str) -> bool {
     (1..=255).contains(&name.len())
         && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -109,19 +104,13 @@ mod tests {
     #[test]
     fn a_file_is_read_at_each_use_and_links_are_not_followed() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let secrets = Secrets {
-            credentials: None,
-            files: Some(folder.path().to_owned()),
-        };
+        let secrets = Secrets { credentials: None, files: Some(folder.path().to_owned()) };
         std::fs::write(folder.path().join("m365"), "first\n")?;
         assert_eq!(secrets.resolve(&file("m365"))?, Secret::new("first"));
         std::fs::write(folder.path().join("m365"), "second")?;
         assert_eq!(secrets.resolve(&file("m365"))?, Secret::new("second"));
         std::os::unix::fs::symlink("/etc/hostname", folder.path().join("link"))?;
-        assert!(matches!(
-            secrets.resolve(&file("link")),
-            Err(SecretError::Unreadable { .. })
-        ));
+        assert!(matches!(secrets.resolve(&file("link")), Err(SecretError::Unreadable { .. })));
         for name in ["../m365", "/etc/hostname", ".hidden", ""] {
             assert!(secrets.resolve(&file(name)).is_err(), "{name}");
         }

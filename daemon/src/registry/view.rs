@@ -104,11 +104,7 @@ impl View {
 
     /// Extra parameters of a profile's authorization request: the client's, and over them the profile's.
     pub fn authorization_params(&self, profile: &Profile) -> BTreeMap<String, String> {
-        self.merged(
-            profile,
-            |client| &client.authorization_params,
-            &profile.authorization_params,
-        )
+        self.merged(profile, |client| &client.authorization_params, &profile.authorization_params)
     }
 
     fn merged(
@@ -136,6 +132,16 @@ impl View {
             scopes: self.scopes(profile),
             audience_host: shown_to.map(|smtp| smtp.host.clone()),
         })
+    }
+
+    /// Puts a client in the place of the one of its id: what would be.
+    pub fn replace_client(&mut self, client: Client) {
+        self.clients.insert(client.id, Arc::new(client));
+    }
+
+    /// Puts a profile in the place of the one of its id: what would be.
+    pub fn replace_profile(&mut self, profile: Profile) {
+        self.profiles.insert(profile.id, Arc::new(profile));
     }
 
     /// How a client reaches its server.

@@ -50,10 +50,7 @@ pub struct Judgement {
 impl Judgement {
     /// What to do, with the names filled in.
     pub fn hint_for(&self, profile: &Name, client: &Name) -> Option<String> {
-        let fill = |hint: &str| {
-            hint.replace("{profile}", profile.as_str())
-                .replace("{client}", client.as_str())
-        };
+        let fill = |hint: &str| hint.replace("{profile}", profile.as_str()).replace("{client}", client.as_str());
         self.hint.map(fill)
     }
 }
@@ -77,14 +74,7 @@ const fn row(
     says: &'static str,
     hint: Option<&'static str>,
 ) -> Row {
-    Row {
-        matches,
-        class,
-        kind,
-        diagnosis,
-        says,
-        hint,
-    }
+    Row { matches, class, kind, diagnosis, says, hint }
 }
 
 const GRANT_AGAIN: Option<&str> = Some("frankctl grant {profile}");
@@ -317,18 +307,12 @@ pub fn judge(failure: &TokenFailure, asked_with: AskedWith) -> Judgement {
         hint: SHOW_CLIENT,
     };
     match &failure.cause {
-        FailureCause::Unreachable(why) => unavailable(
-            TokenClass::Retry,
-            "net.dns",
-            format!("the authorization server cannot be reached: {why}"),
-        ),
+        FailureCause::Unreachable(why) => {
+            unavailable(TokenClass::Retry, "net.dns", format!("the authorization server cannot be reached: {why}"))
+        }
         FailureCause::Tls(why) => Judgement {
             hint: SHOW_CLIENT,
-            ..unavailable(
-                TokenClass::Retry,
-                "net.tls",
-                format!("TLS with the authorization server failed: {why}"),
-            )
+            ..unavailable(TokenClass::Retry, "net.tls", format!("TLS with the authorization server failed: {why}"))
         },
         FailureCause::Ambiguous(why) => unavailable(
             TokenClass::RetryAtOnce,
@@ -353,20 +337,10 @@ pub fn judge(failure: &TokenFailure, asked_with: AskedWith) -> Judgement {
 
 fn by_status(status: u16) -> Judgement {
     let (class, kind, diagnosis, hint) = match status {
-        404 | 405 | 410 => (
-            TokenClass::Misconfigured,
-            Kind::OauthMisconfigured,
-            "http.404",
-            SHOW_CLIENT,
-        ),
+        404 | 405 | 410 => (TokenClass::Misconfigured, Kind::OauthMisconfigured, "http.404", SHOW_CLIENT),
         408 | 425 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.408", None),
         429 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.429", None),
-        401 => (
-            TokenClass::InvalidClient,
-            Kind::OauthInvalidClient,
-            "tk.invalid_client",
-            NEW_SECRET,
-        ),
+        401 => (TokenClass::InvalidClient, Kind::OauthInvalidClient, "tk.invalid_client", NEW_SECRET),
         500..=599 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.5xx", None),
         _ => (TokenClass::Retry, Kind::OauthBadResponse, "http.html", SHOW_CLIENT),
     };
@@ -429,28 +403,17 @@ fn refused(failure: &TokenFailure, error: &str, asked_with: AskedWith) -> Judgem
             SHOW_CLIENT,
         ),
     };
-    Judgement {
-        class,
-        kind,
-        diagnosis,
-        message: told(error, description, says),
-        hint,
-    }
+    Judgement { class, kind, diagnosis, message: told(error, description, says), hint }
 }
 
 /// One sentence with the server's own words in it.
 fn told(error: &str, description: &str, says: &str) -> String {
-    if description.is_empty() {
-        format!("{says} ({error})")
-    } else {
-        format!("{says} ({error}: {description})")
-    }
+    if description.is_empty() { format!("{says} ({error})") } else { format!("{says} ({error}: {description})") }
 }
 
 /// Whether a code stands in a text as a whole: AADSTS70008 is not in AADSTS700082.
 fn has_code(text: &str, code: &str) -> bool {
-    text.match_indices(code)
-        .any(|(at, _)| !text[at + code.len()..].starts_with(|c: char| c.is_ascii_digit()))
+    text.match_indices(code).any(|(at, _)| !text[at + code.len()..].starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -477,54 +440,12 @@ mod tests {
     fn standard_errors_have_their_class() {
         use AskedWith::{ClientCredentials, Code, RefreshToken};
         for (status, error, description, asked_with, class, diagnosis) in [
-            (
-                400,
-                "invalid_grant",
-                "",
-                RefreshToken,
-                TokenClass::InvalidGrant,
-                "tk.invalid_grant.rt",
-            ),
-            (
-                400,
-                "invalid_grant",
-                "",
-                Code,
-                TokenClass::InvalidGrant,
-                "tk.invalid_grant.code",
-            ),
-            (
-                400,
-                "invalid_grant",
-                "",
-                ClientCredentials,
-                TokenClass::Misconfigured,
-                "tk.unauthorized_client",
-            ),
-            (
-                401,
-                "invalid_client",
-                "",
-                RefreshToken,
-                TokenClass::InvalidClient,
-                "tk.invalid_client",
-            ),
-            (
-                401,
-                "invalid_client",
-                "AADSTS7000222: expired.",
-                RefreshToken,
-                TokenClass::InvalidClient,
-                "ms.7000222",
-            ),
-            (
-                400,
-                "invalid_grant",
-                "AADSTS700082: inactive",
-                RefreshToken,
-                TokenClass::InvalidGrant,
-                "ms.700082",
-            ),
+            (400, "invalid_grant", "", RefreshToken, TokenClass::InvalidGrant, "tk.invalid_grant.rt"),
+            (400, "invalid_grant", "", Code, TokenClass::InvalidGrant, "tk.invalid_grant.code"),
+            (400, "invalid_grant", "", ClientCredentials, TokenClass::Misconfigured, "tk.unauthorized_client"),
+            (401, "invalid_client", "", RefreshToken, TokenClass::InvalidClient, "tk.invalid_client"),
+            (401, "invalid_client", "AADSTS7000222: expired.", RefreshToken, TokenClass::InvalidClient, "ms.7000222"),
+            (400, "invalid_grant", "AADSTS700082: inactive", RefreshToken, TokenClass::InvalidGrant, "ms.700082"),
             (
                 400,
                 "invalid_grant",
@@ -533,49 +454,21 @@ mod tests {
                 TokenClass::InvalidGrant,
                 "tk.invalid_grant.rt",
             ),
-            (
-                503,
-                "temporarily_unavailable",
-                "",
-                RefreshToken,
-                TokenClass::Retry,
-                "http.5xx",
-            ),
+            (503, "temporarily_unavailable", "", RefreshToken, TokenClass::Retry, "http.5xx"),
             (429, "invalid_client", "", RefreshToken, TokenClass::Retry, "http.429"),
-            (
-                400,
-                "from_the_future",
-                "",
-                RefreshToken,
-                TokenClass::Retry,
-                "tk.unknown",
-            ),
+            (400, "from_the_future", "", RefreshToken, TokenClass::Retry, "tk.unknown"),
         ] {
             let judgement = judge(&refusal(status, error, description), asked_with);
-            assert_eq!(
-                (judgement.class, judgement.diagnosis),
-                (class, diagnosis),
-                "{status} {error} {description}"
-            );
+            assert_eq!((judgement.class, judgement.diagnosis), (class, diagnosis), "{status} {error} {description}");
         }
     }
 
     #[test]
     fn a_lost_answer_is_tried_at_once_and_an_unsent_request_later() {
-        let failure = |cause| TokenFailure {
-            cause,
-            retry_after: None,
-            provider: ProviderError::default(),
-        };
-        let lost = judge(
-            &failure(FailureCause::Ambiguous("reset".to_owned())),
-            AskedWith::RefreshToken,
-        );
+        let failure = |cause| TokenFailure { cause, retry_after: None, provider: ProviderError::default() };
+        let lost = judge(&failure(FailureCause::Ambiguous("reset".to_owned())), AskedWith::RefreshToken);
         assert_eq!(lost.class, TokenClass::RetryAtOnce);
-        let unsent = judge(
-            &failure(FailureCause::Unreachable("no such host".to_owned())),
-            AskedWith::RefreshToken,
-        );
+        let unsent = judge(&failure(FailureCause::Unreachable("no such host".to_owned())), AskedWith::RefreshToken);
         assert_eq!(unsent.class, TokenClass::Retry);
     }
 
