@@ -66,8 +66,7 @@ pub const fn is_over(state: GrantState) -> bool {
 
 /// When a grant that begins at `now` ends by itself.
 pub fn expires_at(now: Timestamp) -> Timestamp {
-    now.checked_add(SignedDuration::try_from(LIFE).unwrap_or(SignedDuration::MAX))
-        .unwrap_or(Timestamp::MAX)
+    now.checked_add(SignedDuration::try_from(LIFE).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }
 
 /// The redirect names another issuer than the client's (RFC 9207 §2.4).
@@ -83,10 +82,9 @@ pub struct WrongIssuer {
 /// Compares issuers octet for octet, where both are known (RFC 9207 §2.4).
 pub fn check_issuer(expected: Option<&str>, given: Option<&str>) -> Result<(), WrongIssuer> {
     match (expected, given) {
-        (Some(expected), Some(given)) if expected != given => Err(WrongIssuer {
-            expected: expected.to_owned(),
-            given: given.to_owned(),
-        }),
+        (Some(expected), Some(given)) if expected != given => {
+            Err(WrongIssuer { expected: expected.to_owned(), given: given.to_owned() })
+        }
         _ => Ok(()),
     }
 }
@@ -195,12 +193,7 @@ mod tests {
         };
         assert_eq!(warnings(&good), Vec::<String>::new());
         let other = ["https://other".to_owned()];
-        let bad = Outcome {
-            account: Some("me@example.org"),
-            refresh_token: false,
-            granted: Some(&other),
-            ..good
-        };
+        let bad = Outcome { account: Some("me@example.org"), refresh_token: false, granted: Some(&other), ..good };
         let told = warnings(&bad);
         assert_eq!(told.len(), 3);
         assert!(told[0].contains("me@example.org") && told[0].contains("Alerts@Example.org"));

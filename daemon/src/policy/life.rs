@@ -30,9 +30,7 @@ const FORECAST_DAYS: [u64; 4] = [1, 3, 7, 14];
 ///
 /// Rounded down, within 1 s and 30 d.
 pub fn lifetime_s(expires_in: Option<Duration>) -> u32 {
-    let life = expires_in
-        .unwrap_or(DEFAULT_LIFE)
-        .clamp(Duration::from_secs(1), LONGEST_LIFE);
+    let life = expires_in.unwrap_or(DEFAULT_LIFE).clamp(Duration::from_secs(1), LONGEST_LIFE);
     u32::try_from(life.as_secs()).unwrap_or(u32::MAX)
 }
 
@@ -60,10 +58,7 @@ impl Life {
     /// A third of the life is enough where that is less.
     pub fn new(life: Duration, min_remaining: Option<Duration>) -> Self {
         let min_use = min_remaining.unwrap_or(DEFAULT_MIN_REMAINING).min(life / 3);
-        Self {
-            life,
-            min_use: min_use.max(floor(life)),
-        }
+        Self { life, min_use: min_use.max(floor(life)) }
     }
 
     /// The whole life.
@@ -113,10 +108,7 @@ impl Life {
         let before_end = |after_sent: Duration| expires.saturating_sub(self.life.saturating_sub(after_sent));
         let soonest = Duration::from_secs(30).min(self.life / 4);
         let mut due = expires.saturating_sub(self.lead() + spread);
-        for wish in [
-            refresh_in.map(|wish| wish + spread / 2),
-            refresh_life.map(|idle| idle / 2),
-        ] {
+        for wish in [refresh_in.map(|wish| wish + spread / 2), refresh_life.map(|idle| idle / 2)] {
             due = due.min(wish.map_or(due, |wish| before_end(wish.max(soonest))));
         }
         due
@@ -194,6 +186,8 @@ pub fn forecast(since: Timestamp, end: Timestamp, wall: Timestamp) -> Option<u64
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unchecked_time_subtraction, reason = "the moments of these tests are in order")]
+
     use proptest::prelude::*;
 
     use super::*;
@@ -214,8 +208,8 @@ mod tests {
     fn due_times_are_those_of_the_design() {
         // life, minimum at use, earliest and latest due after the request, in milliseconds.
         for (life, min, earliest, latest) in [
-            (3600, None, 2040_000, 2400_000),
-            (3600, Some(s(660)), 1980_000, 2340_000),
+            (3600, None, 2_040_000, 2_400_000),
+            (3600, Some(s(660)), 1_980_000, 2_340_000),
             (300, None, 90_000, 120_000),
             (5, None, 1500, 2000),
             (28 * 3600, None, 57_120_000, 67_200_000),
@@ -252,11 +246,7 @@ mod tests {
             (30, Some(0), Fitness::Good),
             (29, Some(0), Fitness::Spent),
         ] {
-            assert_eq!(
-                rule.fitness(s(remaining), asked.map(s)),
-                fitness,
-                "{remaining} {asked:?}"
-            );
+            assert_eq!(rule.fitness(s(remaining), asked.map(s)), fitness, "{remaining} {asked:?}");
         }
     }
 
@@ -289,11 +279,7 @@ mod tests {
             (None, None, true, TokenState::None),
             (None, Some(Trouble::Retrying), true, TokenState::Expired),
         ] {
-            assert_eq!(
-                state(remaining, trouble, granted),
-                expected,
-                "{remaining:?} {trouble:?} {granted}"
-            );
+            assert_eq!(state(remaining, trouble, granted), expected, "{remaining:?} {trouble:?} {granted}");
         }
     }
 

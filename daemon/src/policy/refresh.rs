@@ -12,11 +12,15 @@
 //! - What is early (a caller wants more than the schedule gives) and what is refused is counted, and held for 15 minutes
 //!   after ten in ten minutes. The schedule itself is never held.
 
+mod terms;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use terms::{Found, Holding, Obstacle, Order, QUARANTINE, Setback, Verdict, With, probe_after};
+
 use super::classify::token::TokenClass;
-use super::life::{Boot, Life, Trouble};
+use super::life::{Boot, Trouble};
 
 /// Waits and counts of the machine.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
@@ -34,117 +38,6 @@ const LOOP_WINDOW: Duration = Duration::from_secs(600);
 const LOOP_COUNT: usize = 10;
 const LOOP_HOLD: Duration = Duration::from_secs(900);
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// Time after which a refused refresh token is no longer probed.
-pub const QUARANTINE: Duration = Duration::from_secs(30 * 86_400);
-
-/// How long after it was refused a refresh token is tried for the `probes + 1`-th time.
-pub fn probe_after(probes: u32) -> Option<Duration> {
-    let after = match probes {
-        0 => HOUR,
-        1 => 6 * HOUR,
-        n => DAY.saturating_mul(n - 1),
-    };
-    (after <= QUARANTINE).then_some(after)
-}
-
-/// What a slot holds, as far as the schedule needs it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Holding {
-    /// Generation of the slot.
-    pub generation: u64,
-    /// Life of the access token.
-    pub life: Life,
-    /// When it ends.
-    pub expires: Boot,
-    /// When the provider would like it refreshed, after it was asked for.
-    pub refresh_in: Option<Duration>,
-    /// Time within which the refresh token must be used.
-    pub refresh_life: Option<Duration>,
-    /// Whether there is a refresh token.
-    pub refresh_token: bool,
-    /// Whether the refresh token before the last rotation is kept.
-    pub previous: bool,
-    /// Whether nobody knows how long it still lives: it is refreshed now.
-    pub doubtful: bool,
-}
-
-/// What was found of a slot on disk, or is left of it after a change.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Found {
-    /// What it holds.
-    pub holding: Option<Holding>,
-    /// A refused refresh token: how often it was probed, and how long it is aside.
-    pub refused: Option<(u32, Duration)>,
-    /// Whether a request was on its way when the daemon ended.
-    pub intent: bool,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Whether the last failure waits for an operator.
-    pub misconfigured: bool,
-}
-
-/// The token that a request asks with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum With {
-    /// The refresh token in use; the client's own credentials where the flow has none.
-    Current,
-    /// The refresh token before the last rotation.
-    Previous,
-    /// The refused one.
-    Quarantined,
-}
-
-/// A request that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// What it asks with.
-    pub with: With,
-    /// Whether it goes before all others, past the limits of the host: an answer may have been lost.
-    pub at_once: bool,
-    /// Whether it comes before the slot's own schedule.
-    pub early: bool,
-}
-
-/// A failed request, as far as the schedule needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setback {
-    /// Its class.
-    pub class: TokenClass,
-    /// `Retry-After`.
-    pub retry_after: Option<Duration>,
-    /// Whether the server refused with a 4xx other than 408, 425 and 429.
-    pub refusal: bool,
-    /// Whether it is no wonder: no network yet after a suspend. It does not count.
-    pub excused: bool,
-    /// Whether nothing was sent because of something on this machine: trying again costs nobody anything.
-    pub local: bool,
-}
-
-/// What is to be written down of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing: an adopted token overtook the request.
-    Overtaken,
-    /// Only that it failed.
-    Failed,
-    /// The refresh token is set aside, and a person is asked.
-    Quarantine,
-    /// The probe of a refused refresh token was refused again.
-    RefusedAgain,
-}
-
-/// Why a refresh that somebody asks for does not begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// There is nothing to ask with: a person must grant.
-    NeedsGrant,
-    /// Not before then: the server said so, or too many were asked for.
-    NotBefore(Boot),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     /// Nothing to do until a person grants.
@@ -160,11 +53,7 @@ enum Phase {
     /// `invalid_grant`, third step.
     Recheck { due: Boot },
     /// `invalid_grant`, fourth step. The token is aside since `since`, and was when `age` old.
-    Refused {
-        since: Boot,
-        age: Duration,
-        retry: Option<Boot>,
-    },
+    Refused { since: Boot, age: Duration, retry: Option<Boot> },
     /// Until an operator or administrator acts.
     Misconfigured { due: Boot },
 }
@@ -233,30 +122,21 @@ impl RefreshMachine {
         self.phase = if found.intent && self.can_ask() {
             Phase::AtOnce { with: With::Current }
         } else if !self.can_ask() {
-            let refused = found.refused.map(|(_, age)| Phase::Refused {
-                since: now,
-                age,
-                retry: None,
-            });
+            let refused = found.refused.map(|(_, age)| Phase::Refused { since: now, age, retry: None });
             refused.unwrap_or(Phase::Idle)
         } else if found.misconfigured {
             Phase::Misconfigured { due: now }
         } else if found.failures > 0 {
             Phase::BackOff { due: now }
         } else {
-            Phase::Scheduled {
-                due: self.scheduled(now, jitter),
-            }
+            Phase::Scheduled { due: self.scheduled(now, jitter) }
         };
     }
 
     /// The request brought a token, which is in use now.
     pub fn handle_answer(&mut self, now: Boot, holding: Holding, jitter: f64) {
         self.flying = None;
-        let found = Found {
-            holding: Some(holding),
-            ..Found::default()
-        };
+        let found = Found { holding: Some(holding), ..Found::default() };
         self.handle_found(now, &found, jitter);
     }
 
@@ -267,10 +147,7 @@ impl RefreshMachine {
 
     /// The request of [`Self::poll`] is on its way.
     pub fn handle_started(&mut self, now: Boot, order: Order) {
-        self.flying = Some(Flying {
-            order,
-            generation: self.generation(),
-        });
+        self.flying = Some(Flying { order, generation: self.generation() });
         self.forced = false;
         if order.early {
             self.count(now);
@@ -325,17 +202,11 @@ impl RefreshMachine {
             }
             TokenClass::InvalidGrant if !self.rechecked => {
                 self.rechecked = true;
-                self.phase = Phase::Recheck {
-                    due: now + RECHECK.mul_f64(1.0 + jitter),
-                };
+                self.phase = Phase::Recheck { due: now + RECHECK.mul_f64(1.0 + jitter) };
             }
             TokenClass::InvalidGrant => {
                 self.probes = 0;
-                self.phase = Phase::Refused {
-                    since: now,
-                    age: Duration::ZERO,
-                    retry: None,
-                };
+                self.phase = Phase::Refused { since: now, age: Duration::ZERO, retry: None };
                 if let Some(holding) = &mut self.holding {
                     holding.refresh_token = false;
                     holding.previous = false;
@@ -348,9 +219,7 @@ impl RefreshMachine {
                     TokenClass::NeedsAdmin => ADMIN_PROBE,
                     _ => MISCONFIGURED_PROBE,
                 };
-                self.phase = Phase::Misconfigured {
-                    due: now + wait.mul_f64(1.0 - 0.1 * jitter),
-                };
+                self.phase = Phase::Misconfigured { due: now + wait.mul_f64(1.0 - 0.1 * jitter) };
             }
         }
         Verdict::Failed
@@ -516,9 +385,7 @@ impl RefreshMachine {
     fn back_off(&mut self, now: Boot, jitter: f64) {
         self.jitter = jitter;
         self.failed_at = now;
-        self.phase = Phase::BackOff {
-            due: now + self.delay(now),
-        };
+        self.phase = Phase::BackOff { due: now + self.delay(now) };
     }
 
     /// Full jitter over a wait that doubles.

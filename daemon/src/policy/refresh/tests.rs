@@ -1,7 +1,10 @@
 //! Tables and properties of the refresh machine.
 
+#![expect(clippy::unchecked_time_subtraction, reason = "the moments of these tests are in order")]
+
 use proptest::prelude::*;
 
+use super::super::life::Life;
 use super::*;
 
 const fn s(seconds: u64) -> Duration {
@@ -36,18 +39,8 @@ fn setback(class: TokenClass) -> Setback {
 /// A machine with an hour-long token of generation 1, at `T`.
 fn hourly(previous: bool) -> RefreshMachine {
     let mut machine = RefreshMachine::new(true);
-    let holding = Holding {
-        previous,
-        ..holding(1, T, 3600)
-    };
-    machine.handle_found(
-        T,
-        &Found {
-            holding: Some(holding),
-            ..Found::default()
-        },
-        0.0,
-    );
+    let holding = Holding { previous, ..holding(1, T, 3600) };
+    machine.handle_found(T, &Found { holding: Some(holding), ..Found::default() }, 0.0);
     machine
 }
 
@@ -74,14 +67,7 @@ fn a_token_is_refreshed_by_its_schedule_and_again_and_again() {
     for generation in 2..6 {
         let (at, order) = begin(&mut machine, now);
         assert_eq!(at - now, s(2400));
-        assert_eq!(
-            order,
-            Order {
-                with: With::Current,
-                at_once: false,
-                early: false
-            }
-        );
+        assert_eq!(order, Order { with: With::Current, at_once: false, early: false });
         machine.handle_answer(at, holding(generation, at, 3600), 0.0);
         assert_eq!(machine.trouble(), None);
         now = at;
@@ -90,12 +76,7 @@ fn a_token_is_refreshed_by_its_schedule_and_again_and_again() {
 
 #[test]
 fn back_off_doubles_within_its_caps() {
-    for (wanted, expired, longest) in [
-        (false, false, 300),
-        (true, false, 60),
-        (false, true, 900),
-        (true, true, 60),
-    ] {
+    for (wanted, expired, longest) in [(false, false, 300), (true, false, 60), (false, true, 900), (true, true, 60)] {
         let mut machine = hourly(false);
         let mut now = if expired { T + s(4000) } else { T };
         let mut waits = Vec::new();
@@ -130,17 +111,11 @@ fn a_demand_shortens_a_long_wait_but_not_the_servers() {
     machine.handle_demand(now + s(10));
     assert_eq!(machine.next_due(), Some(now + s(60)));
     (now, _) = begin(&mut machine, now);
-    let throttled = Setback {
-        retry_after: Some(s(1200)),
-        ..setback(TokenClass::Retry)
-    };
+    let throttled = Setback { retry_after: Some(s(1200)), ..setback(TokenClass::Retry) };
     machine.handle_failure(now, throttled, 0.0);
     machine.handle_demand(now);
     assert_eq!(machine.next_due(), Some(now + s(1200)));
-    assert_eq!(
-        machine.handle_forced(now + s(5)),
-        Err(Obstacle::NotBefore(now + s(1200)))
-    );
+    assert_eq!(machine.handle_forced(now + s(5)), Err(Obstacle::NotBefore(now + s(1200))));
     assert_eq!(machine.poll(now + s(1199)), None);
     assert!(machine.poll(now + s(1200)).is_some());
 }
@@ -149,10 +124,7 @@ fn a_demand_shortens_a_long_wait_but_not_the_servers() {
 fn a_retry_after_of_a_year_is_an_hour() {
     let mut machine = hourly(false);
     let (now, _) = begin(&mut machine, T);
-    let absurd = Setback {
-        retry_after: Some(s(31_536_000)),
-        ..setback(TokenClass::Retry)
-    };
+    let absurd = Setback { retry_after: Some(s(31_536_000)), ..setback(TokenClass::Retry) };
     machine.handle_failure(now, absurd, 0.0);
     assert_eq!(machine.next_due(), Some(now + s(3600)));
 }
@@ -172,20 +144,9 @@ fn a_lost_answer_is_asked_for_again_at_once_one_time() {
 fn an_intent_found_at_the_start_goes_first() {
     for interactive in [true, false] {
         let mut machine = RefreshMachine::new(interactive);
-        let found = Found {
-            holding: interactive.then(|| holding(3, T, 3600)),
-            intent: true,
-            ..Found::default()
-        };
+        let found = Found { holding: interactive.then(|| holding(3, T, 3600)), intent: true, ..Found::default() };
         machine.handle_found(T, &found, 0.9);
-        assert_eq!(
-            machine.poll(T),
-            Some(Order {
-                with: With::Current,
-                at_once: true,
-                early: false
-            })
-        );
+        assert_eq!(machine.poll(T), Some(Order { with: With::Current, at_once: true, early: false }));
     }
 }
 
@@ -193,10 +154,7 @@ fn an_intent_found_at_the_start_goes_first() {
 fn a_fresh_token_is_left_alone_at_the_start_and_an_expired_one_is_due() {
     let mut machine = hourly(false);
     assert_eq!(machine.poll(T), None);
-    let found = Found {
-        holding: Some(holding(1, T - s(4000), 3600)),
-        ..Found::default()
-    };
+    let found = Found { holding: Some(holding(1, T - s(4000), 3600)), ..Found::default() };
     machine.handle_found(T, &found, 0.5);
     assert!(machine.poll(T).is_some_and(|order| !order.early && !order.at_once));
 }
@@ -247,27 +205,17 @@ fn the_previous_token_or_the_second_look_may_save_it() {
 fn a_token_adopted_meanwhile_overtakes_a_failure() {
     let mut machine = hourly(false);
     let (now, _) = begin(&mut machine, T);
-    let found = Found {
-        holding: Some(holding(2, now, 3600)),
-        ..Found::default()
-    };
+    let found = Found { holding: Some(holding(2, now, 3600)), ..Found::default() };
     machine.handle_found(now, &found, 0.0);
     assert!(machine.is_flying(), "the old request is still on its way");
     let verdict = machine.handle_failure(now, setback(TokenClass::InvalidGrant), 0.5);
-    assert_eq!(
-        (verdict, machine.trouble(), machine.failures()),
-        (Verdict::Overtaken, None, 0)
-    );
+    assert_eq!((verdict, machine.trouble(), machine.failures()), (Verdict::Overtaken, None, 0));
 }
 
 #[test]
 fn a_quarantine_survives_a_restart_and_a_failed_probe_is_tried_again_soon() {
     let mut machine = RefreshMachine::new(true);
-    let found = Found {
-        refused: Some((1, s(2 * 3600))),
-        failures: 3,
-        ..Found::default()
-    };
+    let found = Found { refused: Some((1, s(2 * 3600))), failures: 3, ..Found::default() };
     machine.handle_found(T, &found, 0.0);
     assert_eq!(machine.next_due(), Some(T + s(4 * 3600)));
     let (now, _, verdict) = fail(&mut machine, T, TokenClass::Retry);
@@ -291,18 +239,8 @@ fn a_misconfiguration_is_probed_hourly_and_at_once_when_something_changed() {
     ] {
         let mut machine = hourly(false);
         let (now, _) = begin(&mut machine, T);
-        let verdict = machine.handle_failure(
-            now,
-            Setback {
-                local,
-                ..setback(class)
-            },
-            0.0,
-        );
-        assert_eq!(
-            (verdict, machine.trouble()),
-            (Verdict::Failed, Some(Trouble::Misconfigured))
-        );
+        let verdict = machine.handle_failure(now, Setback { local, ..setback(class) }, 0.0);
+        assert_eq!((verdict, machine.trouble()), (Verdict::Failed, Some(Trouble::Misconfigured)));
         assert_eq!(machine.next_due(), Some(now + s(longest)));
         machine.handle_demand(now);
         assert_eq!(machine.next_due(), Some(now + s(longest)), "no caller hurries it");
@@ -359,10 +297,7 @@ fn ten_refusals_hold_the_slot_for_fifteen_minutes() {
     for _ in 0..11 {
         machine.handle_demand(now);
         let (at, _) = begin(&mut machine, now);
-        let refusal = Setback {
-            refusal: true,
-            ..setback(TokenClass::Retry)
-        };
+        let refusal = Setback { refusal: true, ..setback(TokenClass::Retry) };
         machine.handle_failure(at, refusal, 0.1);
         gaps.push(at - now);
         now = at;
@@ -373,13 +308,7 @@ fn ten_refusals_hold_the_slot_for_fifteen_minutes() {
 #[test]
 fn a_token_of_unknown_age_is_renewed_now_and_dropped_if_that_fails() {
     let mut machine = RefreshMachine::new(true);
-    let found = Found {
-        holding: Some(Holding {
-            doubtful: true,
-            ..holding(1, T, 3600)
-        }),
-        ..Found::default()
-    };
+    let found = Found { holding: Some(Holding { doubtful: true, ..holding(1, T, 3600) }), ..Found::default() };
     machine.handle_found(T, &found, 0.0);
     let (at, order, _) = fail(&mut machine, T, TokenClass::Retry);
     assert_eq!((at, order.early), (T, false));
@@ -392,10 +321,7 @@ fn failures_without_a_network_after_a_suspend_do_not_count() {
     let mut now = T;
     for _ in 0..10 {
         let (at, _) = begin(&mut machine, now);
-        let excused = Setback {
-            excused: true,
-            ..setback(TokenClass::Retry)
-        };
+        let excused = Setback { excused: true, ..setback(TokenClass::Retry) };
         machine.handle_failure(at, excused, 1.0);
         assert_eq!(machine.next_due(), Some(at + s(2)));
         now = at;
