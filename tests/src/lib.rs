@@ -1,1 +1,14 @@
-//! x
+//! The end-to-end suite of frankd: what its tests, the demo and the benches are made of.
+//!
+//! - [`architecture`]: the rules of the house.
+//! - [`sandbox`]: servers of our own that can be told to misbehave.
+//! - [`rig`]: servers and a browser that nobody here wrote.
+//! - [`booted`]: a real systemd.
+//! - [`skip`]: what happens to a test whose peers are not installed.
+
+pub mod architecture;
+pub mod booted;
+mod held;
+pub mod rig;
+pub mod sandbox;
+pub mod skip;
