@@ -4,6 +4,7 @@
 //! over a [`Transport`] that a test replaces by a server in the same process.
 
 pub mod answer;
+pub mod digest;
 pub mod http;
 pub mod wire;
 

@@ -119,6 +119,11 @@ impl HostFlow {
         self.failures >= OPENS_AFTER
     }
 
+    /// Whether requests are on their way.
+    pub const fn is_busy(&self) -> bool {
+        self.flying > 0
+    }
+
     /// Requests in a second.
     fn rate(&self) -> f64 {
         LEAST_RATE.max(2.0 * self.need)
