@@ -7,10 +7,7 @@ use std::io;
 
 /// Does what the environment says of `name`; nothing without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
-#[expect(
-    clippy::inline_always,
-    reason = "the place costs nothing in a release, its name included"
-)]
+#[expect(clippy::inline_always, reason = "the place costs nothing in a release, its name included")]
 #[inline(always)]
 pub fn hit(_name: &str) -> io::Result<()> {
     Ok(())
@@ -57,11 +54,7 @@ impl Armed {
             "error" => Action::Error,
             _ => return None,
         };
-        Some(Self {
-            name: name.to_owned(),
-            left: std::sync::atomic::AtomicU32::new(count),
-            action,
-        })
+        Some(Self { name: name.to_owned(), left: std::sync::atomic::AtomicU32::new(count), action })
     }
 
     fn hit(&self, name: &str) -> io::Result<()> {

@@ -5,6 +5,8 @@
 
 pub mod answer;
 pub mod digest;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
 pub mod http;
 pub mod wire;
 

@@ -101,10 +101,7 @@ impl MemoryStore {
         inner.closed = false;
         inner.read_only = None;
         inner.fail_next = None;
-        let mut opened = Opened {
-            incarnation: inner.incarnation,
-            ..Opened::default()
-        };
+        let mut opened = Opened { incarnation: inner.incarnation, ..Opened::default() };
         let claimed: Vec<Message> = inner.messages.values().filter(|m| m.claim.is_some()).cloned().collect();
         for mut message in claimed {
             if message.phase == Phase::AfterDot {
@@ -182,11 +179,8 @@ impl Store for MemoryStore {
 
     fn commit(&self, changes: Vec<Change>, events: Vec<NewEvent>) -> Reply<'_, u64> {
         self.write(move |shared| {
-            let mut draft = Draft {
-                stored: &shared.messages,
-                records: shared.records.clone(),
-                messages: BTreeMap::new(),
-            };
+            let mut draft =
+                Draft { stored: &shared.messages, records: shared.records.clone(), messages: BTreeMap::new() };
             for change in changes {
                 draft.apply(change)?;
             }
@@ -302,10 +296,7 @@ impl Store for MemoryStore {
 
     fn health(&self) -> StoreHealth {
         let shared = self.lock();
-        StoreHealth {
-            read_only: shared.read_only.clone(),
-            free_bytes: shared.free_bytes,
-        }
+        StoreHealth { read_only: shared.read_only.clone(), free_bytes: shared.free_bytes }
     }
 
     fn close(&self) -> Reply<'_, ()> {
@@ -391,19 +382,12 @@ impl Shared {
         let bodies = first(bodies.copied().collect());
         let keys = self.keys.values().map(|submitted| submitted.message);
         let keys = first(keys.filter(|id| ended_before(id, keep.idempotency_before)).collect());
-        let named: BTreeSet<MessageId> = self
-            .keys
-            .values()
-            .map(|s| s.message)
-            .filter(|id| !keys.contains(id))
-            .collect();
-        let records = messages
-            .keys()
-            .filter(|id| ended_before(id, keep.message_before) && !named.contains(id));
+        let named: BTreeSet<MessageId> =
+            self.keys.values().map(|s| s.message).filter(|id| !keys.contains(id)).collect();
+        let records = messages.keys().filter(|id| ended_before(id, keep.message_before) && !named.contains(id));
         let records = first(records.copied().collect());
 
-        self.bodies
-            .retain(|id, _| !bodies.contains(id) && !records.contains(id));
+        self.bodies.retain(|id, _| !bodies.contains(id) && !records.contains(id));
         self.keys.retain(|_, submitted| !keys.contains(&submitted.message));
         self.messages.retain(|id, _| !records.contains(id));
         let grants = &mut self.records.grants;
@@ -420,9 +404,7 @@ impl Shared {
 
 /// When a final message ended.
 fn ended(message: &Message) -> Option<Timestamp> {
-    message
-        .is_final()
-        .then(|| message.ended_at.unwrap_or(message.queued_at))
+    message.is_final().then(|| message.ended_at.unwrap_or(message.queued_at))
 }
 
 /// What a commit makes of the store, until all of it is known to be good.
@@ -439,11 +421,7 @@ impl Draft<'_> {
             Change::PutClient { client, expected } => {
                 let stored = records.clients.get(&client.id).map(|c| c.revision);
                 rules::follows(stored, expected, Some(client.revision), Record::Client(client.id))?;
-                if let Some(other) = records
-                    .clients
-                    .values()
-                    .find(|c| c.name == client.name && c.id != client.id)
-                {
+                if let Some(other) = records.clients.values().find(|c| c.name == client.name && c.id != client.id) {
                     return Err(StoreError::Conflict(Record::Client(other.id)));
                 }
                 records.clients.insert(client.id, *client);
@@ -456,11 +434,7 @@ impl Draft<'_> {
             Change::PutProfile { profile, expected } => {
                 let stored = records.profiles.get(&profile.id).map(|p| p.revision);
                 rules::follows(stored, expected, Some(profile.revision), Record::Profile(profile.id))?;
-                if let Some(other) = records
-                    .profiles
-                    .values()
-                    .find(|p| p.name == profile.name && p.id != profile.id)
-                {
+                if let Some(other) = records.profiles.values().find(|p| p.name == profile.name && p.id != profile.id) {
                     return Err(StoreError::Conflict(Record::Profile(other.id)));
                 }
                 records.profiles.insert(profile.id, *profile);
@@ -494,12 +468,7 @@ impl Draft<'_> {
             Change::PutMessage { message, expected } => {
                 let stored = self.messages.get(&message.id).or_else(|| self.stored.get(&message.id));
                 let stored = stored.map(|m| m.version);
-                rules::follows(
-                    stored,
-                    Some(expected),
-                    Some(message.version),
-                    Record::Message(message.id),
-                )?;
+                rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
                 self.messages.insert(message.id, *message);
             }
         }

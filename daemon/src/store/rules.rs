@@ -42,10 +42,7 @@ pub(super) fn place(message: &Message) -> Place {
 /// Whether the octets of `message` are of use to anybody: it is not final, or a recipient may ask what was in it.
 pub(super) fn needs_body(message: &Message) -> bool {
     !message.is_final()
-        || !message
-            .recipients
-            .iter()
-            .all(|r| matches!(r.state, RecipientState::Sent | RecipientState::Cancelled))
+        || !message.recipients.iter().all(|r| matches!(r.state, RecipientState::Sent | RecipientState::Cancelled))
 }
 
 /// What `message` adds to the counts of its profile; `oldest_at` stays empty.

@@ -92,12 +92,9 @@ pub(super) async fn fly(house: &Arc<House>, lane: &Arc<Lane>, with: With) -> Lan
             fail_point::hit("token.after_answer").ok();
             arrive(house, lane, ticket, answer, took).await
         }
-        Err(failure) => Landing::Failed {
-            failure: Box::new(failure),
-            intent: ticket.intent,
-            client: ticket.prepared.client,
-            took,
-        },
+        Err(failure) => {
+            Landing::Failed { failure: Box::new(failure), intent: ticket.intent, client: ticket.prepared.client, took }
+        }
     }
 }
 

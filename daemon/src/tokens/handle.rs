@@ -170,11 +170,7 @@ impl Tokens {
     }
 
     /// Revokes the tokens at the server (RFC 7009), unless only here, and forgets them. Says what became of it there.
-    pub async fn revoke(
-        &self,
-        profile: ProfileId,
-        local_only: bool,
-    ) -> Result<Revocation, Unavailable> {
+    pub async fn revoke(&self, profile: ProfileId, local_only: bool) -> Result<Revocation, Unavailable> {
         let lane = self.lane(profile).await?;
         let aloft = self.house.take_off();
         let tokens = self.clone();
@@ -288,7 +284,8 @@ impl Tokens {
     /// Waits for news. False when the time is up.
     async fn wait(&self, waiter: &mut Waiter) -> bool {
         let left = waiter.until.saturating_sub(self.house.parts.now());
-        !left.is_zero() && self.house.parts.clock.deadline(left, waiter.seen.changed()).await.is_ok_and(|news| news.is_ok())
+        !left.is_zero()
+            && self.house.parts.clock.deadline(left, waiter.seen.changed()).await.is_ok_and(|news| news.is_ok())
     }
 
     /// Whether nothing will happen before the waiter's time is up.

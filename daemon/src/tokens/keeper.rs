@@ -15,7 +15,7 @@ use super::forecast::Forecast;
 use super::lane::{Lane, Outlook};
 use super::slot::{Entry, Host};
 use super::{Forced, House, Unavailable, audit, call, handle, record};
-use crate::clock::{ClockExt as _, Instant, SLICE};
+use crate::clock::{Instant, SLICE};
 use crate::domain::{NewEvent, TokenSlot};
 use crate::entropy::EntropyExt as _;
 use crate::policy::flow::Admission;
@@ -431,7 +431,8 @@ impl Keeper {
     pub(super) fn count_needs(&mut self) {
         let mut needs: BTreeMap<&str, f64> = BTreeMap::new();
         for entry in self.entries.values() {
-            *needs.entry(&entry.host).or_default() += entry.machine.holding().map_or(0.0, |held| held.life.steady_need());
+            *needs.entry(&entry.host).or_default() +=
+                entry.machine.holding().map_or(0.0, |held| held.life.steady_need());
         }
         self.hosts.retain(|name, host| needs.contains_key(name.as_str()) || host.flow.is_busy());
         for (name, host) in &mut self.hosts {

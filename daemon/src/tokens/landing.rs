@@ -229,8 +229,11 @@ fn error(judgement: &Judgement, hint: Option<String>, failure: &TokenFailure) ->
 }
 
 fn unwritten(error: &StoreError) -> RpcError {
-    RpcError::new(Kind::StoreReadOnly, format!("nothing was sent, because it could not be written down before: {error}"))
-        .diagnosis("local.store")
+    RpcError::new(
+        Kind::StoreReadOnly,
+        format!("nothing was sent, because it could not be written down before: {error}"),
+    )
+    .diagnosis("local.store")
 }
 
 fn is_unreachable(failure: &TokenFailure) -> bool {

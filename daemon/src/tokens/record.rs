@@ -50,9 +50,7 @@ pub(super) fn refresh_token<'a>(slot: &'a TokenSlot, with: With, identity: &Slot
     match with {
         With::Current => current,
         With::Previous => tokens.and_then(|tokens| tokens.previous_refresh_token.as_ref()).or(current),
-        With::Quarantined => {
-            refused(slot, identity).and_then(|aside| aside.tokens.refresh_token.as_ref()).or(current)
-        }
+        With::Quarantined => refused(slot, identity).and_then(|aside| aside.tokens.refresh_token.as_ref()).or(current),
     }
 }
 

@@ -17,10 +17,7 @@ async fn accept(store: &dyn Store, message: Message) -> Result<(), Failure> {
 }
 
 async fn put(store: &dyn Store, message: &Message) -> Result<(), StoreError> {
-    let change = Change::PutMessage {
-        message: Box::new(message.clone()),
-        expected: message.version - 1,
-    };
+    let change = Change::PutMessage { message: Box::new(message.clone()), expected: message.version - 1 };
     store.commit(vec![change], Vec::new()).await.map(drop)
 }
 
@@ -36,21 +33,12 @@ pub async fn a_body_comes_back_octet_for_octet(mut subject: impl Subject) -> Res
         let mut new = sample::new_message(sample::message(n, 1));
         new.body = body(size);
         assert_eq!(subject.store().accept(new).await?, Accepted::New);
-        assert!(
-            subject.store().body(sample::message_id(n)).await? == Some(body(size)),
-            "{size}"
-        );
+        assert!(subject.store().body(sample::message_id(n)).await? == Some(body(size)), "{size}");
     }
     subject.crash().await?;
     for (n, size) in (1..).zip(sizes) {
-        assert_eq!(
-            subject.store().message(sample::message_id(n)).await?,
-            Some(sample::message(n, 1))
-        );
-        assert!(
-            subject.store().body(sample::message_id(n)).await? == Some(body(size)),
-            "{size}"
-        );
+        assert_eq!(subject.store().message(sample::message_id(n)).await?, Some(sample::message(n, 1)));
+        assert!(subject.store().body(sample::message_id(n)).await? == Some(body(size)), "{size}");
     }
     Ok(())
 }
@@ -75,20 +63,14 @@ pub async fn a_message_is_due_in_order(subject: impl Subject) -> Result<(), Fail
     }
     accept(&*store, sample::message(8, 2)).await?;
     let profile = sample::profile_id(1);
-    let lane = |n, due| Lane {
-        profile: sample::profile_id(n),
-        due_at: sample::at(due),
-    };
+    let lane = |n, due| Lane { profile: sample::profile_id(n), due_at: sample::at(due) };
     assert_eq!(store.lanes().await?, [lane(1, 0), lane(2, 0)]);
     let first = store.claim(profile, sample::at(100), 3).await?;
     assert_eq!(ids(&first), [6, 3, 4].map(sample::message_id));
     let rest = store.claim(profile, sample::at(100), 100).await?;
     assert_eq!(ids(&rest), [5, 2, 1].map(sample::message_id));
     assert_eq!(store.lanes().await?, [lane(1, 101), lane(2, 0)]);
-    assert_eq!(
-        ids(&store.claim(profile, sample::at(101), 100).await?),
-        [sample::message_id(7)]
-    );
+    assert_eq!(ids(&store.claim(profile, sample::at(101), 100).await?), [sample::message_id(7)]);
     assert_eq!(store.lanes().await?, [lane(2, 0)]);
     Ok(())
 }
@@ -118,10 +100,7 @@ pub async fn a_held_message_is_in_no_lane(mut subject: impl Subject) -> Result<(
     accept(&*store, sample::message(1, 1)).await?;
     let mut message = sample::message(1, 1);
     message.version = 2;
-    message.hold = Some(OperatorHold {
-        since: sample::at(0),
-        reason: Some("look".to_owned()),
-    });
+    message.hold = Some(OperatorHold { since: sample::at(0), reason: Some("look".to_owned()) });
     put(&*store, &message).await?;
     assert_eq!(store.lanes().await?, []);
     assert_eq!(store.claim(sample::profile_id(1), sample::at(9), 9).await?, []);
@@ -132,13 +111,7 @@ pub async fn a_held_message_is_in_no_lane(mut subject: impl Subject) -> Result<(
     message.hold = None;
     message.due_at = sample::at(5);
     put(&*store, &message).await?;
-    assert_eq!(
-        store.lanes().await?,
-        [Lane {
-            profile: sample::profile_id(1),
-            due_at: sample::at(5)
-        }]
-    );
+    assert_eq!(store.lanes().await?, [Lane { profile: sample::profile_id(1), due_at: sample::at(5) }]);
     Ok(())
 }
 
@@ -149,19 +122,10 @@ pub async fn a_message_moves_to_another_profile(subject: impl Subject) -> Result
     let mut message = sample::message(1, 2);
     message.version = 2;
     put(&*store, &message).await?;
-    assert_eq!(
-        store.lanes().await?,
-        [Lane {
-            profile: sample::profile_id(2),
-            due_at: sample::at(0)
-        }]
-    );
+    assert_eq!(store.lanes().await?, [Lane { profile: sample::profile_id(2), due_at: sample::at(0) }]);
     assert_eq!(store.claim(sample::profile_id(1), sample::at(9), 9).await?, []);
     assert_eq!(store.counts().await?.len(), 1);
-    assert_eq!(
-        ids(&store.claim(sample::profile_id(2), sample::at(9), 9).await?),
-        [message.id]
-    );
+    assert_eq!(ids(&store.claim(sample::profile_id(2), sample::at(9), 9).await?), [message.id]);
     Ok(())
 }
 
@@ -173,29 +137,17 @@ pub async fn claims_of_another_run_are_void(mut subject: impl Subject) -> Result
     }
     let claimed = store.claim(sample::profile_id(1), sample::at(1), 2).await?;
     // A durable change after the claims: from now on they are on disk.
-    put(
-        &*store,
-        &sample::settled(&sample::message(3, 1), RecipientState::Cancelled, sample::at(1)),
-    )
-    .await?;
+    put(&*store, &sample::settled(&sample::message(3, 1), RecipientState::Cancelled, sample::at(1))).await?;
     let first = store.opened().incarnation;
     subject.crash().await?;
     let store = subject.store();
     assert_eq!(store.opened().incarnation, first + 1);
     assert_eq!((store.opened().not_sent, &store.opened().in_doubt), (2, &Vec::new()));
-    let late = put(
-        &*store,
-        &sample::settled(&claimed[0], RecipientState::Sent, sample::at(2)),
-    )
-    .await;
+    let late = put(&*store, &sample::settled(&claimed[0], RecipientState::Sent, sample::at(2))).await;
     assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
     let again = store.claim(sample::profile_id(1), sample::at(1), 9).await?;
     assert_eq!(ids(&again), ids(&claimed));
-    assert!(
-        again
-            .iter()
-            .all(|m| m.claim.is_some_and(|c| c.incarnation == first + 1))
-    );
+    assert!(again.iter().all(|m| m.claim.is_some_and(|c| c.incarnation == first + 1)));
     Ok(())
 }
 
@@ -216,26 +168,15 @@ pub async fn a_message_past_the_final_dot_stays_in_doubt(mut subject: impl Subje
         assert_eq!(ids(&store.claim(sample::profile_id(1), sample::at(1), 0).await?), []);
     }
     let store = subject.store();
-    put(
-        &*store,
-        &sample::settled(&claimed[0], RecipientState::Pending, sample::at(2)),
-    )
-    .await?;
-    assert_eq!(
-        ids(&store.claim(sample::profile_id(1), sample::at(2), 9).await?),
-        [1, 2].map(sample::message_id)
-    );
+    put(&*store, &sample::settled(&claimed[0], RecipientState::Pending, sample::at(2))).await?;
+    assert_eq!(ids(&store.claim(sample::profile_id(1), sample::at(2), 9).await?), [1, 2].map(sample::message_id));
     Ok(())
 }
 
 fn submission(n: u32, uid: u32, key: &str, digest: u8) -> NewMessage {
     let mut new = sample::new_message(sample::message(n, 1));
     new.message.uid = uid;
-    new.idempotency = Some(IdempotencyKey {
-        uid,
-        key: key.to_owned(),
-        digest: [digest; 32],
-    });
+    new.idempotency = Some(IdempotencyKey { uid, key: key.to_owned(), digest: [digest; 32] });
     new
 }
 
@@ -283,15 +224,9 @@ pub async fn a_full_queue_refuses(mut subject: impl Subject) -> Result<(), Failu
     }
     subject.crash().await?;
     let store = subject.store();
-    assert_eq!(
-        store.accept(limited(3, 1000)).await?,
-        Accepted::QueueFull { of_uid: true }
-    );
+    assert_eq!(store.accept(limited(3, 1000)).await?, Accepted::QueueFull { of_uid: true });
     assert_eq!(store.accept(limited(3, 1001)).await?, Accepted::New);
-    assert_eq!(
-        store.accept(limited(4, 1001)).await?,
-        Accepted::QueueFull { of_uid: false }
-    );
+    assert_eq!(store.accept(limited(4, 1001)).await?, Accepted::QueueFull { of_uid: false });
     let mut first = limited(1, 1000).message;
     first = sample::settled(&first, RecipientState::Sent, sample::at(1));
     put(&*store, &first).await?;
@@ -304,10 +239,7 @@ pub async fn one_of_many_submissions_of_one_key_is_new(subject: impl Subject) ->
     let store = subject.store();
     let results = futures::future::try_join_all((1..=16).map(|n| store.accept(submission(n, 1000, "k", 1)))).await?;
     assert_eq!(results.iter().filter(|r| **r == Accepted::New).count(), 1);
-    assert_eq!(
-        results.iter().filter(|r| matches!(r, Accepted::Duplicate(_))).count(),
-        15
-    );
+    assert_eq!(results.iter().filter(|r| matches!(r, Accepted::Duplicate(_))).count(), 15);
     Ok(())
 }
 
@@ -319,48 +251,22 @@ pub async fn counts_follow_the_messages(mut subject: impl Subject) -> Result<(),
     }
     accept(&*store, sample::message(6, 2)).await?;
     let claimed = store.claim(sample::profile_id(1), sample::at(1), 2).await?;
-    put(
-        &*store,
-        &sample::settled(&claimed[0], RecipientState::Sent, sample::at(1)),
-    )
-    .await?;
-    put(
-        &*store,
-        &sample::settled(&sample::message(4, 1), RecipientState::InDoubt, sample::at(1)),
-    )
-    .await?;
+    put(&*store, &sample::settled(&claimed[0], RecipientState::Sent, sample::at(1))).await?;
+    put(&*store, &sample::settled(&sample::message(4, 1), RecipientState::InDoubt, sample::at(1))).await?;
     let mut held = sample::message(5, 1);
     held.version = 2;
-    held.hold = Some(OperatorHold {
-        since: sample::at(1),
-        reason: None,
-    });
+    held.hold = Some(OperatorHold { since: sample::at(1), reason: None });
     put(&*store, &held).await?;
-    let mut expected = LaneCount {
-        waiting: 4,
-        sending: 1,
-        held: 1,
-        in_doubt: 1,
-        bytes: 400,
-        oldest_at: Some(sample::at(2)),
-    };
-    let other = LaneCount {
-        waiting: 1,
-        bytes: 100,
-        oldest_at: Some(sample::at(6)),
-        ..LaneCount::default()
-    };
+    let mut expected =
+        LaneCount { waiting: 4, sending: 1, held: 1, in_doubt: 1, bytes: 400, oldest_at: Some(sample::at(2)) };
+    let other = LaneCount { waiting: 1, bytes: 100, oldest_at: Some(sample::at(6)), ..LaneCount::default() };
     let both = |first| vec![(sample::profile_id(1), first), (sample::profile_id(2), other)];
     assert_eq!(store.counts().await?, both(expected));
     subject.crash().await?;
     expected.sending = 0;
     assert_eq!(subject.store().counts().await?, both(expected));
     let store = subject.store();
-    put(
-        &*store,
-        &sample::settled(&sample::message(6, 2), RecipientState::Failed, sample::at(1)),
-    )
-    .await?;
+    put(&*store, &sample::settled(&sample::message(6, 2), RecipientState::Failed, sample::at(1))).await?;
     assert_eq!(store.counts().await?, [(sample::profile_id(1), expected)]);
     Ok(())
 }
@@ -376,56 +282,15 @@ pub async fn messages_are_listed_newest_first(subject: impl Subject) -> Result<(
     let mut first = sample::message(9, 2);
     first.uid = 1000;
     put(&*store, &sample::settled(&first, RecipientState::Sent, sample::at(20))).await?;
-    let all = MessageFilter {
-        limit: 2,
-        ..MessageFilter::default()
-    };
+    let all = MessageFilter { limit: 2, ..MessageFilter::default() };
     let filters = [
         (all.clone(), vec![9, 8, 7, 6, 5, 4, 3, 2, 1]),
-        (
-            MessageFilter {
-                profile: Some(sample::profile_id(2)),
-                ..all.clone()
-            },
-            vec![9, 7, 5, 3, 1],
-        ),
-        (
-            MessageFilter {
-                uid: Some(1000),
-                ..all.clone()
-            },
-            vec![9, 6, 3],
-        ),
-        (
-            MessageFilter {
-                waiting: true,
-                uid: Some(1000),
-                ..all.clone()
-            },
-            vec![6, 3],
-        ),
-        (
-            MessageFilter {
-                waiting: true,
-                profile: Some(sample::profile_id(2)),
-                ..all.clone()
-            },
-            vec![7, 5, 3, 1],
-        ),
-        (
-            MessageFilter {
-                since: Some(sample::at(7)),
-                ..all.clone()
-            },
-            vec![9, 8, 7],
-        ),
-        (
-            MessageFilter {
-                before: Some(sample::message_id(3)),
-                ..all.clone()
-            },
-            vec![2, 1],
-        ),
+        (MessageFilter { profile: Some(sample::profile_id(2)), ..all.clone() }, vec![9, 7, 5, 3, 1]),
+        (MessageFilter { uid: Some(1000), ..all.clone() }, vec![9, 6, 3]),
+        (MessageFilter { waiting: true, uid: Some(1000), ..all.clone() }, vec![6, 3]),
+        (MessageFilter { waiting: true, profile: Some(sample::profile_id(2)), ..all.clone() }, vec![7, 5, 3, 1]),
+        (MessageFilter { since: Some(sample::at(7)), ..all.clone() }, vec![9, 8, 7]),
+        (MessageFilter { before: Some(sample::message_id(3)), ..all.clone() }, vec![2, 1]),
     ];
     for (mut filter, expected) in filters {
         let mut seen = Vec::new();
@@ -438,11 +303,7 @@ pub async fn messages_are_listed_newest_first(subject: impl Subject) -> Result<(
                 None => break,
             }
         }
-        assert_eq!(
-            seen,
-            expected.into_iter().map(sample::message_id).collect::<Vec<_>>(),
-            "{filter:?}"
-        );
+        assert_eq!(seen, expected.into_iter().map(sample::message_id).collect::<Vec<_>>(), "{filter:?}");
     }
     Ok(())
 }

@@ -31,10 +31,7 @@ async fn sweep(store: &dyn Store, retention: Retention) -> Result<(), Failure> {
 async fn ended(store: &dyn Store, new: NewMessage, state: RecipientState, end: i64) -> Result<Message, Failure> {
     let message = sample::settled(&new.message, state, sample::at(end));
     assert_eq!(store.accept(new).await?, Accepted::New);
-    let change = Change::PutMessage {
-        message: Box::new(message.clone()),
-        expected: 1,
-    };
+    let change = Change::PutMessage { message: Box::new(message.clone()), expected: 1 };
     store.commit(vec![change], Vec::new()).await?;
     Ok(message)
 }
@@ -81,28 +78,15 @@ pub async fn the_body_of_a_failed_message_stays_for_its_time(mut subject: impl S
 pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl Subject) -> Result<(), Failure> {
     let keyed = |n| {
         let mut new = sample::new_message(sample::message(n, 1));
-        new.idempotency = Some(IdempotencyKey {
-            uid: 1000,
-            key: "k".to_owned(),
-            digest: [1; 32],
-        });
+        new.idempotency = Some(IdempotencyKey { uid: 1000, key: "k".to_owned(), digest: [1; 32] });
         new
     };
-    let plain = ended(
-        &*subject.store(),
-        sample::new_message(sample::message(1, 1)),
-        RecipientState::Sent,
-        10,
-    )
-    .await?;
+    let plain = ended(&*subject.store(), sample::new_message(sample::message(1, 1)), RecipientState::Sent, 10).await?;
     let named = ended(&*subject.store(), keyed(2), RecipientState::Failed, 10).await?;
     let mut over = sample::grant(1);
     over.state = GrantState::Denied;
     over.ended_at = Some(sample::at(10));
-    let grants = [over, sample::grant(2)].map(|grant| Change::PutGrant {
-        grant: Box::new(grant),
-        expected: None,
-    });
+    let grants = [over, sample::grant(2)].map(|grant| Change::PutGrant { grant: Box::new(grant), expected: None });
     let mut late = sample::event(EventType::DaemonStarted);
     late.at = sample::at(100);
     subject.store().commit(grants.to_vec(), vec![late]).await?;
@@ -112,10 +96,7 @@ pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl 
     sweep(&*subject.store(), retention).await?;
     assert_eq!(subject.store().message(plain.id).await?, None);
     // Its key is still kept, and must be answered.
-    assert_eq!(
-        subject.store().accept(keyed(3)).await?,
-        Accepted::Duplicate(Box::new(named.clone()))
-    );
+    assert_eq!(subject.store().accept(keyed(3)).await?, Accepted::Duplicate(Box::new(named.clone())));
     retention.idempotency_before = sample::at(11);
     retention.grant_before = sample::at(11);
     retention.event_before = sample::at(50);
@@ -127,10 +108,7 @@ pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl 
     assert_eq!(store.accept(keyed(3)).await?, Accepted::New);
     assert_eq!(store.snapshot().await?.grants, [sample::grant(2)]);
     let (events, oldest) = store.events(0, 10).await?;
-    assert_eq!(
-        (events.iter().map(|e| e.seq).collect::<Vec<_>>(), oldest),
-        (vec![3, 4], 3)
-    );
+    assert_eq!((events.iter().map(|e| e.seq).collect::<Vec<_>>(), oldest), (vec![3, 4], 3));
     Ok(())
 }
 
@@ -138,15 +116,7 @@ pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl 
 pub async fn waiting_messages_stay_whatever_the_time(subject: impl Subject) -> Result<(), Failure> {
     let store = subject.store();
     store.accept(sample::new_message(sample::message(1, 1))).await?;
-    store
-        .commit(
-            vec![Change::PutGrant {
-                grant: Box::new(sample::grant(1)),
-                expected: None,
-            }],
-            Vec::new(),
-        )
-        .await?;
+    store.commit(vec![Change::PutGrant { grant: Box::new(sample::grant(1)), expected: None }], Vec::new()).await?;
     let far = sample::at(1_000_000_000);
     let retention = Retention {
         body_before: far,

@@ -97,6 +97,7 @@ pub fn identity() -> SlotIdentity {
         client_id: "app-1".to_owned(),
         issuer: None,
         scopes: Vec::new(),
+        audience_host: None,
     }
 }
 
@@ -151,15 +152,7 @@ pub fn grant(n: u32) -> Grant {
 
 /// A closed gate of profile `n`.
 pub fn gate(n: u32, reason: HoldReason) -> Gate {
-    Gate {
-        profile: profile_id(n),
-        reason,
-        detail: None,
-        diagnosis: None,
-        since: at(0),
-        until: None,
-        probes: 0,
-    }
+    Gate { profile: profile_id(n), reason, detail: None, diagnosis: None, since: at(0), until: None, probes: 0 }
 }
 
 /// Message `n` of profile `of`, due at once, of uid 1000, to one recipient.
