@@ -30,4 +30,5 @@ pub mod registry;
 pub mod smtp;
 pub mod store;
 pub mod tls;
+pub mod tokens;
 pub mod trials;

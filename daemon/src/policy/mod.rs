@@ -4,5 +4,9 @@
 //! and by `poll` what is to be done.
 
 pub mod classify;
+pub mod flow;
+pub mod grant;
+pub mod life;
 pub mod rate;
+pub mod refresh;
 pub mod retry;
