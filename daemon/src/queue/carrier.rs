@@ -29,6 +29,8 @@ use crate::tokens::Unavailable;
 
 /// How long a connection waits for more mail.
 const IDLE: Duration = Duration::from_secs(30);
+/// Messages after which a connection ends while another profile waits for one.
+const TURN: u64 = 10;
 /// How long a profile rests when it has no token, at least and at most.
 const TOKEN_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -88,7 +90,7 @@ impl Carrier {
     async fn next(&mut self) -> Option<(Message, Profile)> {
         let idle_until = self.shared.clock.now() + IDLE;
         loop {
-            let profile = self.ready()?;
+            let profile = self.ready().await?;
             let to = profile.smtp.as_ref()?;
             let wait = match self.line.take(to, self.shared.boot()) {
                 Err(wait) => Some(wait),
@@ -115,13 +117,16 @@ impl Carrier {
 
     /// The profile, if it may still send, and its connection in order: one that is used up or was opened for another
     /// revision of the profile is closed.
-    fn ready(&mut self) -> Option<Profile> {
+    async fn ready(&mut self) -> Option<Profile> {
         let shared = &self.shared;
         if shared.is_stopping() || shared.gates.holds(self.line.profile).is_some() {
             return None;
         }
-        let view = shared.registry.view();
-        let profile = view.profile(self.line.profile)?;
+        let carried = self.connection.as_ref().map_or(0, |connection| connection.session.messages());
+        if carried >= TURN && shared.crowded.load(Ordering::Relaxed) {
+            return None;
+        }
+        let profile = shared.registry.view().profile(self.line.profile)?.clone();
         let to = profile.smtp.as_ref()?;
         if self.line.is_crowded(to, shared.boot()) {
             return None;
@@ -134,9 +139,10 @@ impl Carrier {
         if self.connection.as_mut().is_some_and(used_up)
             && let Some(connection) = self.connection.take()
         {
-            tokio::spawn(connection.session.quit());
+            // Its end counts against the server's limit of connections until the server has seen it.
+            connection.session.quit().await;
         }
-        Some(profile.clone())
+        Some(profile)
     }
 
     /// Waits for work: `None` when the connection is not worth keeping.
