@@ -116,13 +116,13 @@ pub(super) fn compose(
     }
     // The envelope is the queue's own affair; the builder wants one, with a recipient in it.
     let anybody = lettre::Address::new_dangerous("nobody", "invalid");
-    let envelope = lettre::address::Envelope::new(None, vec![anybody]).map_err(unmade)?;
+    let envelope = lettre::address::Envelope::new(None, vec![anybody]).map_err(|error| unmade(&error))?;
     let builder = builder.envelope(envelope);
     let message = match content(parts, &stamp.boundaries)? {
         Content::Single(part) => builder.singlepart(part),
         Content::Multi(part) => builder.multipart(part),
     };
-    Ok(message.map_err(unmade)?.formatted())
+    Ok(message.map_err(|error| unmade(&error))?.formatted())
 }
 
 /// A field of addresses, folded between them: lettre folds only within display names, and a long list makes a line over
@@ -148,7 +148,7 @@ fn address_list(name: HeaderName, list: &[Mailbox]) -> HeaderValue {
     HeaderValue::dangerous_new_pre_encoded(name, encoded.clone(), encoded)
 }
 
-fn unmade(error: lettre::error::Error) -> SubmitError {
+fn unmade(error: &lettre::error::Error) -> SubmitError {
     SubmitError::invalid("message", error.to_string())
 }
 
