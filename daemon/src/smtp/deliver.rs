@@ -1,5 +1,6 @@
 //! Delivers one message in a session: envelope, message, final dot, and what is certain afterwards.
 
+use std::fmt::Write as _;
 use std::future::Future;
 
 use super::session::{Session, fault};
@@ -77,7 +78,7 @@ impl Session {
             Err(fault(Stage::Mail, Trouble::Closed))
         };
         if let Err(fault) = &outcome
-            && !self.watch.timings.last().is_some_and(|(stage, _)| *stage == fault.stage)
+            && self.watch.timings.last().is_none_or(|(stage, _)| *stage != fault.stage)
         {
             self.watch.lap(fault.stage);
         }
@@ -118,7 +119,7 @@ impl Session {
     fn fits(&self, envelope: &Envelope, body: &[u8]) -> Result<(), Trouble> {
         let server = &self.server;
         let size = size(body);
-        if let Some(Some(limit)) = server.size
+        if let Some(limit) = server.size_limit
             && size > limit
         {
             return Err(Trouble::TooLarge { size, limit });
@@ -178,8 +179,8 @@ impl Session {
             Step::Reset => "RSET".to_owned(),
             Step::Mail => {
                 let mut line = format!("MAIL FROM:<{}>", envelope.from);
-                if self.server.size.is_some() {
-                    line.push_str(&format!(" SIZE={}", size(body)));
+                if self.server.size {
+                    let _infallible = write!(line, " SIZE={}", size(body));
                 }
                 if envelope.eight_bit {
                     line.push_str(" BODY=8BITMIME");

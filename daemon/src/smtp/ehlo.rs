@@ -15,8 +15,10 @@ pub(super) struct Capabilities {
     pub(super) eight_bit: bool,
     /// RFC 6531.
     pub(super) smtputf8: bool,
-    /// RFC 1870. The inner value is the largest message in octets, if the server has a limit.
-    pub(super) size: Option<Option<u64>>,
+    /// RFC 1870.
+    pub(super) size: bool,
+    /// The largest message in octets, if the server has a limit.
+    pub(super) size_limit: Option<u64>,
     /// SASL mechanisms, in upper case.
     pub(super) auth: Vec<String>,
 }
@@ -28,7 +30,7 @@ impl Capabilities {
         for line in reply.lines.iter().skip(1) {
             let line = line.to_ascii_uppercase();
             // Old servers write "AUTH=LOGIN".
-            let mut words = line.split(|c: char| c == ' ' || c == '=').filter(|word| !word.is_empty());
+            let mut words = line.split([' ', '=']).filter(|word| !word.is_empty());
             match words.next() {
                 Some("STARTTLS") => read.starttls = true,
                 Some("PIPELINING") => read.pipelining = true,
@@ -36,7 +38,8 @@ impl Capabilities {
                 Some("SMTPUTF8") => read.smtputf8 = true,
                 Some("SIZE") => {
                     let limit = words.next().and_then(|number| number.parse().ok());
-                    read.size = Some(limit.filter(|octets| *octets > 0));
+                    read.size = true;
+                    read.size_limit = limit.filter(|octets| *octets > 0);
                 }
                 Some("AUTH") => {
                     for mechanism in words {
@@ -120,7 +123,7 @@ mod tests {
         ];
         let reply = Reply { code: 250, lines: lines.map(str::to_owned).to_vec() };
         let read = Capabilities::read(&reply);
-        assert_eq!(read.size, Some(Some(35_882_577)));
+        assert_eq!((read.size, read.size_limit), (true, Some(35_882_577)));
         assert!(read.pipelining && read.eight_bit && read.starttls && !read.smtputf8);
         assert_eq!(read.auth, ["LOGIN", "PLAIN", "XOAUTH2"]);
         assert_eq!(read.lines.len(), 7);
@@ -128,9 +131,10 @@ mod tests {
 
     #[test]
     fn a_size_of_zero_or_none_is_no_limit() {
-        for (line, size) in [("SIZE", Some(None)), ("SIZE 0", Some(None)), ("SIZE x", Some(None)), ("X", None)] {
+        for (line, size) in [("SIZE", true), ("SIZE 0", true), ("SIZE x", true), ("X", false)] {
             let reply = Reply { code: 250, lines: vec!["mx".to_owned(), line.to_owned()] };
-            assert_eq!(Capabilities::read(&reply).size, size, "{line}");
+            let read = Capabilities::read(&reply);
+            assert_eq!((read.size, read.size_limit), (size, None), "{line}");
         }
     }
 

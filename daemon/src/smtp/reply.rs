@@ -59,9 +59,10 @@ pub(super) struct ReplyReader {
 }
 
 impl ReplyReader {
-    /// Takes octets as they arrive.
-    pub(super) fn push(&mut self, octets: &[u8]) {
-        self.input.extend_from_slice(octets);
+    /// Where octets go as they arrive.
+    pub(super) fn input(&mut self) -> &mut Vec<u8> {
+        self.input.reserve(LINE);
+        &mut self.input
     }
 
     /// Whether nothing is left over from the last whole reply.
@@ -145,7 +146,7 @@ mod tests {
 
     fn read(octets: &[u8]) -> Result<Vec<Reply>, String> {
         let mut reader = ReplyReader::default();
-        reader.push(octets);
+        reader.input().extend_from_slice(octets);
         let mut replies = Vec::new();
         while let Some(reply) = reader.next()? {
             replies.push(reply);
@@ -228,7 +229,7 @@ mod tests {
             let (mut at, mut cut) = (0, cuts.iter().cycle());
             while at < octets.len() {
                 let end = (at + cut.next().unwrap()).min(octets.len());
-                reader.push(&octets[at..end]);
+                reader.input().extend_from_slice(&octets[at..end]);
                 at = end;
                 while let Some(reply) = reader.next().unwrap() {
                     seen.push(reply);
@@ -242,7 +243,7 @@ mod tests {
         fn no_octets_do_harm(octets in prop::collection::vec(any::<u8>(), 0..2000), cut in 1usize..64) {
             let mut reader = ReplyReader::default();
             'all: for piece in octets.chunks(cut) {
-                reader.push(piece);
+                reader.input().extend_from_slice(piece);
                 loop {
                     match reader.next() {
                         Ok(Some(reply)) => {

@@ -45,7 +45,7 @@ pub struct Session {
 
 impl Smtp {
     /// Connects and logs in.
-    pub async fn open(&self, to: &Submission, login: Login) -> Result<Session, Box<OpenFailure>> {
+    pub async fn open(&self, to: &Submission, login: Login) -> Result<Session, OpenFailure> {
         let mut opening = Opening::new(self, to);
         match opening.run(&login).await {
             Ok((wire, server)) => Ok(Session {
@@ -60,7 +60,7 @@ impl Smtp {
             Err(fault) => {
                 opening.watch.lap(fault.stage);
                 let transcript = opening.wire.map(|wire| wire.transcript.lines()).unwrap_or_default();
-                Err(Box::new(OpenFailure { fault, transcript, facts: opening.facts, timings: opening.watch.timings }))
+                Err(OpenFailure { fault, transcript, facts: opening.facts, timings: opening.watch.timings })
             }
         }
     }

@@ -117,14 +117,12 @@ impl Wire {
     }
 
     async fn read_reply(&mut self) -> Result<Reply, Trouble> {
-        let mut octets = [0; 4096];
         loop {
             if let Some(reply) = self.next_reply()? {
                 return Ok(reply);
             }
-            match self.stream.read(&mut octets).await {
-                Ok(0) | Err(_) => return Err(Trouble::Closed),
-                Ok(read) => self.replies.push(&octets[..read]),
+            if let Ok(0) | Err(_) = self.stream.read_buf(self.replies.input()).await {
+                return Err(Trouble::Closed);
             }
         }
     }
@@ -151,18 +149,17 @@ impl Wire {
 
     /// What the server did without being asked, `None` if nothing. Costs no round trip and never waits.
     pub(super) fn unasked(&mut self) -> Option<Trouble> {
-        let mut octets = [0; 4096];
         loop {
             match self.next_reply() {
                 Ok(Some(reply)) => return Some(Trouble::Reply(reply.to_smtp())),
                 Err(trouble) => return Some(trouble),
                 Ok(None) => {}
             }
-            match self.stream.read(&mut octets).now_or_never() {
+            match self.stream.read_buf(self.replies.input()).now_or_never() {
                 None if self.replies.is_empty() => return None,
                 None => return Some(Trouble::Protocol("half a reply that nobody asked for".to_owned())),
                 Some(Ok(0) | Err(_)) => return Some(Trouble::Closed),
-                Some(Ok(read)) => self.replies.push(&octets[..read]),
+                Some(Ok(_)) => {}
             }
         }
     }

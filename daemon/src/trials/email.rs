@@ -83,12 +83,24 @@ fn submission(profile: &Profile) -> Result<&Submission, RpcError> {
     })
 }
 
-/// Why a trial ended early.
-enum Ended {
-    /// No token or password was to be had.
-    NoLogin(RpcError),
-    /// The mail server, or the way to it.
-    Fault(Box<(Fault, Judgement)>),
+/// Why a trial ended early, and what to do.
+struct Ended {
+    diagnosis: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl From<RpcError> for Ended {
+    fn from(error: RpcError) -> Self {
+        let diagnosis = error.data.diagnosis.unwrap_or_else(|| error.data.kind.to_string());
+        Self { diagnosis, message: error.message, hint: error.data.hint }
+    }
+}
+
+impl From<Judgement> for Ended {
+    fn from(judgement: Judgement) -> Self {
+        Self { diagnosis: judgement.diagnosis.to_owned(), message: judgement.message, hint: judgement.hint }
+    }
 }
 
 struct Trial<'a> {
@@ -122,10 +134,10 @@ impl Trial<'_> {
         }
         let Found { login, fresh, detail } = found.map_err(|error| {
             self.report.failed = Some((stage, error.message.clone()));
-            Ended::NoLogin(error)
+            Ended::from(error)
         })?;
         self.fresh_token = fresh || refused;
-        self.report.say(StageName::Token, detail);
+        self.report.say(StageName::Token, &detail);
         Ok(login)
     }
 
@@ -135,7 +147,7 @@ impl Trial<'_> {
                 self.report.facts(session.facts(), session.timings());
                 return Ok(session);
             }
-            Err(failure) => *failure,
+            Err(failure) => failure,
         };
         self.report.facts(&first.facts, &first.timings);
         let judgement = self.judge(&first.fault, &first.facts);
@@ -144,9 +156,9 @@ impl Trial<'_> {
         }
         self.report.transcript.extend(first.transcript);
         self.report.transcript.push("* the token is refreshed, and tried once more".to_owned());
-        self.report.say(StageName::Auth, format!("refused ({})", first.fault.trouble));
+        self.report.say(StageName::Auth, &format!("refused ({})", first.fault.trouble));
         let login = self.login(true).await?;
-        self.report.say(StageName::Auth, "token refreshed".to_owned());
+        self.report.say(StageName::Auth, "token refreshed");
         match self.trials.smtp.open(self.to, login).await {
             Ok(session) => {
                 self.report.login(session.facts(), session.timings());
@@ -155,7 +167,7 @@ impl Trial<'_> {
             Err(second) => {
                 self.report.login(&second.facts, &second.timings);
                 let judgement = self.judge(&second.fault, &second.facts);
-                Err(self.refused(*second, judgement))
+                Err(self.refused(second, judgement))
             }
         }
     }
@@ -167,7 +179,7 @@ impl Trial<'_> {
     fn refused(&mut self, failure: OpenFailure, judgement: Judgement) -> Ended {
         self.report.transcript.extend(failure.transcript);
         self.report.fail(&failure.fault);
-        Ended::Fault(Box::new((failure.fault, judgement)))
+        judgement.into()
     }
 
     fn delivered(&mut self, mail: &Mail, session: &Session, delivery: Delivery) -> Result<(), Ended> {
@@ -180,9 +192,9 @@ impl Trial<'_> {
         let fault = match (delivery.fault, recipient) {
             (Some(fault), _) => fault,
             (None, RecipientResult::Sent(reply)) => {
-                self.report.say(StageName::Mail, format!("{} accepted", mail.envelope.from));
-                self.report.say(StageName::Rcpt, format!("{} accepted", mail.envelope.recipients.join(", ")));
-                self.report.say(StageName::Data, words(&reply));
+                self.report.say(StageName::Mail, &format!("{} accepted", mail.envelope.from));
+                self.report.say(StageName::Rcpt, &format!("{} accepted", mail.envelope.recipients.join(", ")));
+                self.report.say(StageName::Data, &words(&reply));
                 return Ok(());
             }
             (None, RecipientResult::Refused(reply)) => Fault { stage: Stage::Rcpt, trouble: Trouble::Reply(reply) },
@@ -191,8 +203,7 @@ impl Trial<'_> {
             }
         };
         self.report.fail(&fault);
-        let judgement = self.judge(&fault, session.facts());
-        Err(Ended::Fault(Box::new((fault, judgement))))
+        Err(self.judge(&fault, session.facts()).into())
     }
 }
 
@@ -212,12 +223,12 @@ impl Report {
     }
 
     /// Adds to what is said of a stage.
-    fn say(&mut self, stage: StageName, text: String) {
+    fn say(&mut self, stage: StageName, text: &str) {
         let detail = self.details.entry(stage).or_default();
         if !detail.is_empty() && !text.is_empty() {
             detail.push_str(", ");
         }
-        detail.push_str(&text);
+        detail.push_str(text);
     }
 
     /// What was seen up to the login.
@@ -226,10 +237,10 @@ impl Report {
             self.took(name(*stage), *took);
         }
         let addresses: Vec<_> = facts.addresses.iter().map(|address| address.ip().to_string()).collect();
-        self.say(StageName::Dns, addresses.join(", "));
-        self.say(StageName::Tcp, facts.peer.map(|peer| peer.to_string()).unwrap_or_default());
-        self.say(StageName::Tls, facts.tls.clone().unwrap_or_default());
-        self.say(StageName::Ehlo, facts.capabilities.join(", "));
+        self.say(StageName::Dns, &addresses.join(", "));
+        self.say(StageName::Tcp, &facts.peer.map(|peer| peer.to_string()).unwrap_or_default());
+        self.say(StageName::Tls, facts.tls.as_deref().unwrap_or_default());
+        self.say(StageName::Ehlo, &facts.capabilities.join(", "));
         self.login(facts, timings);
     }
 
@@ -239,7 +250,7 @@ impl Report {
             self.took(StageName::Auth, *took);
         }
         if let Some(mechanism) = facts.mechanism {
-            self.say(StageName::Auth, format!("accepted by {mechanism}"));
+            self.say(StageName::Auth, &format!("accepted by {mechanism}"));
         }
     }
 
@@ -251,7 +262,7 @@ impl Report {
         let failed = self.failed.take();
         if let Some((stage, said)) = &failed {
             self.took.entry(*stage).or_default();
-            self.say(*stage, said.clone());
+            self.say(*stage, said);
         }
         let last = failed.map(|(stage, _)| stage);
         let reached = self.took.into_iter().filter(|(name, _)| last.is_none_or(|last| *name <= last));
@@ -261,23 +272,13 @@ impl Report {
             ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             detail: self.details.remove(&name).unwrap_or_default(),
         });
-        let (diagnosis, message, hint) = match ended {
-            None => (None, None, None),
-            Some(Ended::NoLogin(error)) => {
-                (error.data.diagnosis.or(Some(error.data.kind.to_string())), Some(error.message), error.data.hint)
-            }
-            Some(Ended::Fault(fault)) => {
-                let judgement = fault.1;
-                (Some(judgement.diagnosis.to_owned()), Some(judgement.message), judgement.hint)
-            }
-        };
         EmailReport {
             ok: last.is_none(),
             stages: stages.collect(),
             message_id: self.message_id,
-            diagnosis,
-            message,
-            hint,
+            diagnosis: ended.as_ref().map(|ended| ended.diagnosis.clone()),
+            message: ended.as_ref().map(|ended| ended.message.clone()),
+            hint: ended.and_then(|ended| ended.hint),
             transcript: self.transcript,
         }
     }

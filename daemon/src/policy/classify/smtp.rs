@@ -159,9 +159,8 @@ fn by_class(stage: Stage, code: u16, challenged: bool, who: Who) -> &'static Ver
         Stage::Auth => &rows::TOKEN_REFUSED,
         Stage::Rcpt if later => &rows::RECIPIENT_LATER,
         Stage::Rcpt => &rows::RECIPIENT_REFUSED,
-        Stage::Mail if later => &rows::MESSAGE_LATER,
+        Stage::Mail | Stage::Data | Stage::AfterDot if later => &rows::MESSAGE_LATER,
         Stage::Mail => &rows::SENDER_REFUSED,
-        Stage::Data | Stage::AfterDot if later => &rows::MESSAGE_LATER,
         Stage::Data | Stage::AfterDot => &rows::MESSAGE_REFUSED,
     }
 }
@@ -261,7 +260,7 @@ fn fill(text: &str, detail: &str, context: Context<'_>) -> String {
             break;
         };
         filled.push_str(before);
-        filled.push_str(&match mark {
+        let value = match mark {
             "detail" => detail.to_owned(),
             "profile" => profile.name.to_string(),
             "username" => profile.username.clone().unwrap_or_else(|| "the profile's user".to_owned()),
@@ -270,7 +269,8 @@ fn fill(text: &str, detail: &str, context: Context<'_>) -> String {
             "account" => claims.and_then(|claims| claims.account.clone()).unwrap_or_default(),
             "audience" => claims.map(|claims| claims.audience.join(", ")).unwrap_or_default(),
             other => format!("{{{other}}}"),
-        });
+        };
+        filled.push_str(&value);
         rest = after;
     }
     filled.push_str(rest);

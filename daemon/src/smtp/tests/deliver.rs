@@ -11,7 +11,7 @@ const MAIL: &[u8] = b"Subject: hi\r\n\r\nyo\r\n";
 fn server(offers: &[&str], then: &[&str]) -> String {
     let mut script = "S: 220 mx\nC: EHLO client.example\nS: 250-mx\n".to_owned();
     for offer in offers {
-        script.push_str(&format!("S: 250-{offer}\n"));
+        script = format!("{script}S: 250-{offer}\n");
     }
     format!("{script}S: 250 HELP\n{}", then.join("\n"))
 }

@@ -100,7 +100,7 @@ impl Stage {
         stage
     }
 
-    pub(super) async fn open(&self, login: Login) -> Result<Session, Box<OpenFailure>> {
+    pub(super) async fn open(&self, login: Login) -> Result<Session, OpenFailure> {
         self.smtp.open(&self.to, login).await
     }
 
