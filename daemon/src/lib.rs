@@ -30,3 +30,4 @@ pub mod smtp;
 pub mod store;
 pub mod tls;
 pub mod trials;
+pub mod tokens;

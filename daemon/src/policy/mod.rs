@@ -4,3 +4,7 @@
 //! and by `poll` what is to be done.
 
 pub mod classify;
+pub mod flow;
+pub mod grant;
+pub mod life;
+pub mod refresh;
