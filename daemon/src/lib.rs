@@ -23,6 +23,7 @@ pub mod domain;
 pub mod entropy;
 pub mod oauth;
 pub mod policy;
+pub mod rpc;
 pub mod smtp;
 pub mod store;
 pub mod tls;

@@ -2,3 +2,5 @@
 //!
 //! Time and jitter are parameters. A machine is fed by `handle_*`, says by `poll_timeout` when it wants to be asked again,
 //! and by `poll` what is to be done.
+
+pub mod access;
