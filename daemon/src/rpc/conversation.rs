@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use super::budget::Octets;
 use super::dispatch::{Dispatch, Subscriptions, id_of, interpret};
 use super::gate::{Gate, Session};
+use super::house::stopped;
 use super::registrar::refusal;
 
 /// Requests over this size count for the budget, and are read away from the runtime's workers.
@@ -98,7 +99,7 @@ pub(super) async fn converse<W: Wire>(
             biased;
             Some(answer) = calls.next(), if !calls.is_empty() => Next::Answer(answer),
             Some(event) = events.recv(), if open => Next::Event(event),
-            _ = stop.wait_for(|stop| *stop), if open => Next::Stop,
+            () = stopped(&mut stop), if open => Next::Stop,
             heard = wire.next(), if open && room => Next::Heard(heard),
         };
         match next {

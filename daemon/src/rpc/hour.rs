@@ -112,6 +112,6 @@ mod tests {
         hour.give_back();
         assert!(hour.take(1, at(130 + wait.as_secs())).is_ok());
         assert!(!hour.is_empty(at(140)));
-        assert!(hour.is_empty(at(140 + 2 * 3600)));
+        assert!(hour.is_empty(at(140 + 3 * 3600)));
     }
 }

@@ -92,3 +92,8 @@ impl House {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
+
+/// Returns when the server is to stop, or when nobody is left to say so.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}

@@ -14,12 +14,14 @@ mod dispatch;
 mod gate;
 mod hour;
 mod house;
+mod http;
 mod limits;
 mod line;
 mod params;
 mod peer;
 mod registrar;
 mod server;
+mod websocket;
 
 pub use context::{Access, CallContext};
 pub use gate::Denied;

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use super::conversation::converse;
 use super::gate::Session;
-use super::house::{House, Parts};
+use super::house::{House, Parts, stopped};
+use super::http;
 use super::line::Lines;
 use super::peer::Peer;
 use super::registrar::refusal;
@@ -50,7 +51,7 @@ impl Server {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -80,7 +81,7 @@ impl Server {
         let mut io = BufReader::with_capacity(READ_BUFFER, io);
         let first = tokio::select! {
             filled = io.fill_buf() => filled.ok().and_then(|octets| octets.first().copied()),
-            _ = stop.wait_for(|stop| *stop) => None,
+            () = stopped(&mut stop) => None,
         };
         if let Some(first) = first {
             let session = Session::open(Arc::clone(&house), peer, socket, Arc::clone(&permit.user)).await;
@@ -88,6 +89,8 @@ impl Server {
             // A connection that breaks is the peer's own affair: its calls go on.
             if matches!(first, b'{' | b'[') || first.is_ascii_whitespace() {
                 drop(converse(Arc::clone(&session), &mut Lines::new(io, session), stop).await);
+            } else {
+                drop(http::serve(session, io, stop).await);
             }
         }
         house.users.leave(permit, house.clock.now());
