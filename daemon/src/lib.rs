@@ -26,6 +26,7 @@ pub mod fail_point;
 pub mod oauth;
 pub mod policy;
 pub mod registry;
+pub mod rpc;
 pub mod smtp;
 pub mod store;
 pub mod tls;

@@ -8,3 +8,4 @@ pub mod flow;
 pub mod grant;
 pub mod life;
 pub mod refresh;
+pub mod access;
