@@ -136,10 +136,7 @@ pub struct HyperTimer {
 
 impl HyperTimer {
     /// A timer on this clock.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "hyper's moments have this type; the clock alone moves them on"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "hyper's moments have this type; the clock alone moves them on")]
     pub fn new(clock: SharedClock) -> Self {
         let zero = (clock.now(), std::time::Instant::now());
         Self { clock, zero }

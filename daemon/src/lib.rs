@@ -30,5 +30,5 @@ pub mod rpc;
 pub mod smtp;
 pub mod store;
 pub mod tls;
-pub mod trials;
 pub mod tokens;
+pub mod trials;

@@ -144,10 +144,7 @@ mod tests {
         assert!(budget.take(1, 20, 96).now_or_never().is_none(), "the same user waits");
         let other = budget.take(2, 48, 96).now_or_never();
         assert!(other.is_some(), "another user does not");
-        assert!(
-            budget.take(3, 20, 96).now_or_never().is_none(),
-            "there are no more than all"
-        );
+        assert!(budget.take(3, 20, 96).now_or_never().is_none(), "there are no more than all");
         drop(first);
         assert!(budget.take(1, 48, 96).now_or_never().is_some());
     }
@@ -160,10 +157,7 @@ mod tests {
         assert!(large.as_mut().now_or_never().is_none());
         assert!(small.as_mut().now_or_never().is_none());
         first.shrink(20);
-        assert!(
-            small.as_mut().now_or_never().is_none(),
-            "nobody overtakes within a user"
-        );
+        assert!(small.as_mut().now_or_never().is_none(), "nobody overtakes within a user");
         drop(first);
         assert!(large.await.octets == 40 && small.await.octets == 4);
     }
@@ -176,10 +170,7 @@ mod tests {
         assert!(gone.as_mut().now_or_never().is_none());
         drop(gone);
         drop(first);
-        assert!(
-            budget.take(1, 1_000, 96).now_or_never().is_some(),
-            "more than half is half"
-        );
+        assert!(budget.take(1, 1_000, 96).now_or_never().is_some(), "more than half is half");
         assert_eq!(budget.lock().used, 0);
     }
 }

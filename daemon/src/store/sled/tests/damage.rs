@@ -19,12 +19,7 @@ struct Told {
 }
 
 async fn told(store: &SledStore) -> Result<Told, StoreError> {
-    let page = store
-        .messages(MessageFilter {
-            limit: 10_000,
-            ..MessageFilter::default()
-        })
-        .await?;
+    let page = store.messages(MessageFilter { limit: 10_000, ..MessageFilter::default() }).await?;
     let mut bodies = Vec::new();
     for message in &page.messages {
         bodies.push(store.body(message.id).await?);
@@ -44,22 +39,13 @@ async fn filled() -> (tempfile::TempDir, Told) {
     let mut disk = OnDisk::new();
     for n in 1..=5 {
         let changes = vec![
-            Change::PutClient {
-                client: Box::new(sample::client(n, &format!("client-{n}")).unwrap()),
-                expected: None,
-            },
+            Change::PutClient { client: Box::new(sample::client(n, &format!("client-{n}")).unwrap()), expected: None },
             Change::PutProfile {
                 profile: Box::new(sample::profile(n, &format!("profile-{n}")).unwrap()),
                 expected: None,
             },
-            Change::PutSlot {
-                slot: Box::new(sample::slot(n, 1)),
-                expected: None,
-            },
-            Change::PutGrant {
-                grant: Box::new(sample::grant(n)),
-                expected: None,
-            },
+            Change::PutSlot { slot: Box::new(sample::slot(n, 1)), expected: None },
+            Change::PutGrant { grant: Box::new(sample::grant(n)), expected: None },
             Change::PutGate(sample::gate(n, HoldReason::HostFault)),
         ];
         disk.store.commit(changes, Vec::new()).await.unwrap();
@@ -73,10 +59,8 @@ async fn filled() -> (tempfile::TempDir, Told) {
             disk.store.accept(new)
         });
         futures::future::try_join_all(accepts).await.unwrap();
-        let change = Change::PutSlot {
-            slot: Box::new(sample::slot(1, u64::from(run) + 2)),
-            expected: Some(u64::from(run) + 1),
-        };
+        let change =
+            Change::PutSlot { slot: Box::new(sample::slot(1, u64::from(run) + 2)), expected: Some(u64::from(run) + 1) };
         disk.store.commit(vec![change], Vec::new()).await.unwrap();
         disk.restart().await.unwrap();
     }
@@ -182,18 +166,9 @@ async fn whatever_is_missing_or_old_is_named() {
     let mut message = all.messages.last().unwrap().clone();
     message.version += 1;
     let changes = vec![
-        Change::PutSlot {
-            slot: Box::new(sample::slot(2, 2)),
-            expected: Some(1),
-        },
-        Change::PutMessage {
-            expected: message.version - 1,
-            message: Box::new(message.clone()),
-        },
-        Change::DeleteClient {
-            id: sample::client(5, "client-5").unwrap().id,
-            expected: 1,
-        },
+        Change::PutSlot { slot: Box::new(sample::slot(2, 2)), expected: Some(1) },
+        Change::PutMessage { expected: message.version - 1, message: Box::new(message.clone()) },
+        Change::DeleteClient { id: sample::client(5, "client-5").unwrap().id, expected: 1 },
     ];
     store.commit(changes, Vec::new()).await.unwrap();
     store.close().await.unwrap();
@@ -207,60 +182,27 @@ async fn whatever_is_missing_or_old_is_named() {
     let slot = sample::profile_id(2);
     let client = sample::client(5, "client-5").unwrap().id;
     let cases: Vec<(Box<dyn FnOnce(&sled::Db)>, String)> = vec![
-        (
-            Box::new(|db| db.clear().unwrap()),
-            "missing, with everything else".to_owned(),
-        ),
+        (Box::new(|db| db.clear().unwrap()), "missing, with everything else".to_owned()),
         (
             Box::new(delete(keys::CLIENT)),
             format!("client {} (client-1) is missing", sample::client(1, "a").unwrap().id),
         ),
-        (
-            Box::new(delete(keys::PROFILE)),
-            format!("profile {} (profile-1) is missing", sample::profile_id(1)),
-        ),
-        (
-            Box::new(delete(keys::SLOT)),
-            format!("token slot of {} is missing", sample::profile_id(1)),
-        ),
-        (
-            Box::new(delete(keys::GRANT)),
-            format!("grant {} is missing", sample::grant(1).id),
-        ),
+        (Box::new(delete(keys::PROFILE)), format!("profile {} (profile-1) is missing", sample::profile_id(1))),
+        (Box::new(delete(keys::SLOT)), format!("token slot of {} is missing", sample::profile_id(1))),
+        (Box::new(delete(keys::GRANT)), format!("grant {} is missing", sample::grant(1).id)),
         (Box::new(delete(keys::GATE)), "gate host_fault of".to_owned()),
-        (
-            Box::new(delete(keys::DUE)),
-            "the indexes of the queue are not whole".to_owned(),
-        ),
-        (
-            Box::new(delete(keys::OPEN)),
-            "the indexes of the queue are not whole".to_owned(),
-        ),
-        (
-            Box::new(delete(keys::FINAL)),
-            "the indexes of the queue are not whole".to_owned(),
-        ),
+        (Box::new(delete(keys::DUE)), "the indexes of the queue are not whole".to_owned()),
+        (Box::new(delete(keys::OPEN)), "the indexes of the queue are not whole".to_owned()),
+        (Box::new(delete(keys::FINAL)), "the indexes of the queue are not whole".to_owned()),
         (Box::new(delete(keys::MESSAGE)), "the messages are not whole".to_owned()),
         (Box::new(delete(keys::EVENT)), "event 1 is missing".to_owned()),
         (Box::new(delete(keys::COUNT)), "the counts of the queue".to_owned()),
         (Box::new(delete(keys::USER)), "the counts of the queue".to_owned()),
-        (
-            Box::new(bring_back(keys::slot(slot))),
-            format!("token slot of {slot} is an old version"),
-        ),
-        (
-            Box::new(bring_back(keys::message(message.id))),
-            "the messages are not whole".to_owned(),
-        ),
-        (
-            Box::new(bring_back(keys::client(client))),
-            format!("client {client} was deleted and is there again"),
-        ),
+        (Box::new(bring_back(keys::slot(slot))), format!("token slot of {slot} is an old version")),
+        (Box::new(bring_back(keys::message(message.id))), "the messages are not whole".to_owned()),
+        (Box::new(bring_back(keys::client(client))), format!("client {client} was deleted and is there again")),
         (Box::new(bring_back(keys::ROSTER.to_vec())), "the roster".to_owned()),
-        (
-            Box::new(bring_back(keys::META.to_vec())),
-            "went back in time".to_owned(),
-        ),
+        (Box::new(bring_back(keys::META.to_vec())), "went back in time".to_owned()),
         (
             Box::new(move |db| {
                 let other = db.get(keys::slot(sample::profile_id(3))).unwrap().unwrap();
