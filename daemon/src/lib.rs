@@ -25,6 +25,7 @@ pub mod events;
 pub mod fail_point;
 pub mod oauth;
 pub mod policy;
+pub mod queue;
 pub mod registry;
 pub mod rpc;
 pub mod smtp;

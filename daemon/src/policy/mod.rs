@@ -8,4 +8,6 @@ pub mod classify;
 pub mod flow;
 pub mod grant;
 pub mod life;
+pub mod rate;
 pub mod refresh;
+pub mod retry;
