@@ -23,6 +23,7 @@ pub mod domain;
 pub mod entropy;
 pub mod events;
 pub mod fail_point;
+pub mod grants;
 pub mod oauth;
 pub mod policy;
 pub mod registry;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::{EventType, ProfileId, TokenState};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flight::{self, Landing};
 use super::forecast::Forecast;
@@ -56,6 +56,7 @@ pub(super) enum Ask {
 pub(super) struct Keeper {
     pub(super) house: Arc<House>,
     asks: mpsc::Receiver<Ask>,
+    registry: watch::Receiver<u64>,
     pub(super) own: mpsc::Sender<Ask>,
     pub(super) entries: BTreeMap<ProfileId, Entry>,
     deadlines: BTreeSet<(Boot, ProfileId)>,
@@ -76,6 +77,8 @@ impl Keeper {
     ) -> Self {
         let now = house.parts.now();
         let mut keeper = Self {
+            // Before the first look, so that no change falls between the two.
+            registry: house.parts.registry.changed(),
             house,
             asks,
             own,
@@ -94,7 +97,6 @@ impl Keeper {
 
     /// Runs until the daemon stops.
     pub(super) async fn run(mut self) {
-        let mut registry = self.house.parts.registry.changed();
         let house = Arc::clone(&self.house);
         loop {
             self.tick();
@@ -105,7 +107,7 @@ impl Keeper {
                     Some(Ask::Stop) | None => break,
                     Some(ask) => self.hear(ask),
                 },
-                Ok(()) = registry.changed() => self.sync(BTreeMap::new()),
+                Ok(()) = self.registry.changed() => self.sync(BTreeMap::new()),
                 () = house.audit.waiting(), if self.flush_at.is_none() => {
                     self.flush_at = Some(self.house.parts.now() + audit::GATHER);
                 }
