@@ -48,7 +48,9 @@ impl Office {
 
     async fn begin(&self) -> (Grant, BTreeMap<String, String>) {
         let begun = self.grants.begin(P1, GrantVia::Paste, None, 0).await.unwrap();
-        let url = url::Url::parse(begun.authorization_url.expose()).unwrap();
+        // As it travels.
+        let url = serde_json::to_value(&begun.authorization_url).unwrap();
+        let url = url::Url::parse(url.as_str().unwrap()).unwrap();
         (begun.grant, url.query_pairs().into_owned().collect())
     }
 

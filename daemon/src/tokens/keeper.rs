@@ -14,7 +14,7 @@ use super::flight::{self, Landing};
 use super::forecast::Forecast;
 use super::lane::{Lane, Outlook};
 use super::slot::{Entry, Host};
-use super::{Forced, House, Unavailable, audit, call, handle, record};
+use super::{Forced, House, Unavailable, audit, call, offer, record};
 use crate::clock::{Instant, SLICE};
 use crate::domain::{NewEvent, TokenSlot};
 use crate::entropy::EntropyExt as _;
@@ -226,7 +226,7 @@ impl Keeper {
                 return Err(Unavailable::RefusedRecently { retry_after });
             }
         }
-        entry.machine.handle_forced(now).map_err(|obstacle| handle::held(obstacle, &shown, now))?;
+        entry.machine.handle_forced(now).map_err(|obstacle| offer::held(obstacle, &shown, now))?;
         if matches!(why, Forced::RefusedBySmtp { .. }) {
             entry.refused_at = Some(now);
         }
@@ -369,7 +369,7 @@ impl Keeper {
         });
         let shown = entry.lane.shown();
         let state = shown.state(now);
-        let told = std::mem::replace(&mut entry.told, Some(state));
+        let told = entry.told.replace(state);
         if told != Some(state) {
             self.house.tell();
         }
