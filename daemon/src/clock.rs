@@ -136,10 +136,7 @@ pub struct HyperTimer {
 
 impl HyperTimer {
     /// A timer on this clock.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "hyper's moments have this type; the clock alone moves them on"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "hyper's moments have this type; the clock alone moves them on")]
     pub fn new(clock: SharedClock) -> Self {
         let zero = (clock.now(), std::time::Instant::now());
         Self { clock, zero }
@@ -205,9 +202,7 @@ impl FakeClock {
             wall_zero: Timestamp::from_second(1_795_521_600).unwrap_or(Timestamp::UNIX_EPOCH),
             wall_step: jiff::SignedDuration::ZERO,
         };
-        Self {
-            inner: Arc::new(std::sync::Mutex::new(state)),
-        }
+        Self { inner: Arc::new(std::sync::Mutex::new(state)) }
     }
 
     /// The machine sleeps that long: both clocks go on, the runtime's timers do not.

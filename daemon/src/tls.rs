@@ -44,11 +44,7 @@ impl Tls {
 
     /// Trusts `system` besides CA bundles.
     pub fn new(clock: SharedClock, system: Vec<CertificateDer<'static>>) -> Self {
-        Self {
-            clock,
-            system,
-            made: Mutex::default(),
-        }
+        Self { clock, system, made: Mutex::default() }
     }
 
     /// The configuration for a CA bundle (PEM) and an oldest version.
@@ -67,9 +63,7 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.system.iter().cloned());
         for certificate in ca_bundle.map(certificates).transpose()?.into_iter().flatten() {
-            roots
-                .add(certificate)
-                .map_err(|error| TlsError::Bundle(error.to_string()))?;
+            roots.add(certificate).map_err(|error| TlsError::Bundle(error.to_string()))?;
         }
         let versions: &[_] = match oldest {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -114,16 +108,9 @@ mod tests {
     #[test]
     fn a_bundle_without_certificates_is_refused() {
         let tls = Tls::new(Arc::new(SystemClock), Vec::new());
-        for bundle in [
-            "",
-            "hello",
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        ] {
+        for bundle in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             assert!(
-                matches!(
-                    tls.client_config(Some(bundle), TlsVersion::Tls12),
-                    Err(TlsError::Bundle(_))
-                ),
+                matches!(tls.client_config(Some(bundle), TlsVersion::Tls12), Err(TlsError::Bundle(_))),
                 "{bundle:?}"
             );
         }

@@ -41,21 +41,14 @@ struct Part {
 
 impl Part {
     fn unlimited(capabilities: &[Capability]) -> Self {
-        Self {
-            capabilities: capabilities.to_vec(),
-            profiles: None,
-            from: None,
-            rate_per_hour: None,
-        }
+        Self { capabilities: capabilities.to_vec(), profiles: None, from: None, rate_per_hour: None }
     }
 }
 
 /// Adds up what the rules and the defaults give to a caller.
 pub fn grant(rules: &[AccessRule], caller: &Caller, privileged: Privileged) -> Grant {
     if caller.uid == 0 || caller.uid == privileged.daemon_uid {
-        return Grant {
-            parts: vec![Part::unlimited(Capability::ALL)],
-        };
+        return Grant { parts: vec![Part::unlimited(Capability::ALL)] };
     }
     let member = privileged.group.filter(|gid| caller.groups.contains(gid));
     let matching = rules.iter().filter(|rule| match rule.subject {
@@ -86,8 +79,7 @@ impl Grant {
 
     /// Whether one of these capabilities holds for this profile.
     pub fn covers(&self, any: &[Capability], profile: &Name) -> bool {
-        self.with(any)
-            .any(|part| part.profiles.as_ref().is_none_or(|names| names.contains(profile)))
+        self.with(any).any(|part| part.profiles.as_ref().is_none_or(|names| names.contains(profile)))
     }
 
     /// Profiles for which one of these capabilities holds; `None` means all.
@@ -111,9 +103,7 @@ impl Grant {
     }
 
     fn with<'a>(&'a self, any: &'a [Capability]) -> impl Iterator<Item = &'a Part> {
-        self.parts
-            .iter()
-            .filter(move |part| part.capabilities.iter().any(|c| any.contains(c)))
+        self.parts.iter().filter(move |part| part.capabilities.iter().any(|c| any.contains(c)))
     }
 
     fn union<T: Clone + Ord>(&self, any: &[Capability], limit: impl Fn(&Part) -> Option<&Vec<T>>) -> Option<Vec<T>> {
@@ -205,30 +195,14 @@ mod tests {
 
     use super::*;
 
-    const PRIVILEGED: Privileged = Privileged {
-        daemon_uid: 990,
-        group: Some(990),
-    };
+    const PRIVILEGED: Privileged = Privileged { daemon_uid: 990, group: Some(990) };
 
     fn caller(uid: u32, groups: &[u32]) -> Caller {
-        Caller {
-            uid,
-            gid: uid,
-            pid: Some(1),
-            user: None,
-            groups: groups.to_vec(),
-            socket: SocketKind::Control,
-        }
+        Caller { uid, gid: uid, pid: Some(1), user: None, groups: groups.to_vec(), socket: SocketKind::Control }
     }
 
     fn rule(subject: Subject, capabilities: &[Capability]) -> AccessRule {
-        AccessRule {
-            subject,
-            capabilities: capabilities.to_vec(),
-            profiles: None,
-            from: None,
-            rate_per_hour: None,
-        }
+        AccessRule { subject, capabilities: capabilities.to_vec(), profiles: None, from: None, rate_per_hour: None }
     }
 
     fn name(text: &str) -> Name {
@@ -283,14 +257,8 @@ mod tests {
     fn submit_reaches_ones_own_messages_and_observe_those_of_all() {
         let get = table("message.get").unwrap();
         let with = |capability| grant(&[rule(Subject::Anyone, &[capability])], &caller(7, &[]), PRIVILEGED);
-        assert_eq!(
-            admit(get, SocketKind::Control, &with(Capability::Submit)),
-            Ok(Reach::Own)
-        );
-        assert_eq!(
-            admit(get, SocketKind::Control, &with(Capability::Observe)),
-            Ok(Reach::All)
-        );
+        assert_eq!(admit(get, SocketKind::Control, &with(Capability::Submit)), Ok(Reach::Own));
+        assert_eq!(admit(get, SocketKind::Control, &with(Capability::Observe)), Ok(Reach::All));
     }
 
     #[test]
@@ -331,10 +299,7 @@ mod tests {
         let (message, hint) = refusal.explain("profile.pause", &who);
         assert!(message.contains("`operate` or `administer`"), "{message}");
         assert!(hint.contains("group frankd"), "{hint}");
-        assert!(
-            hint.contains(r#"user = "www-data" capabilities = ["operate"]"#),
-            "{hint}"
-        );
+        assert!(hint.contains(r#"user = "www-data" capabilities = ["operate"]"#), "{hint}");
         let (_, hint) = Refusal::Missing(vec![Capability::ReadToken]).explain("token.get", &caller(7, &[]));
         assert!(!hint.contains("group frankd") && hint.contains("uid = 7"), "{hint}");
     }

@@ -35,7 +35,7 @@ struct Waiter {
 pub(super) struct Octets {
     budget: Budget,
     uid: u32,
-    octets: u64,
+    count: u64,
 }
 
 impl Budget {
@@ -84,7 +84,7 @@ impl Budget {
                 state.used += octets;
                 *state.by_uid.entry(uid).or_default() += octets;
                 let budget = self.clone();
-                grants.push((waiter.grant, Octets { budget, uid, octets }));
+                grants.push((waiter.grant, Octets { budget, uid, count: octets }));
             }
         }
         kept.append(&mut state.waiting);
@@ -115,9 +115,9 @@ impl Budget {
 
 impl Octets {
     /// Keeps only as many as turned out to be needed.
-    pub(super) fn shrink(&mut self, octets: u64) {
-        if let Some(spare) = self.octets.checked_sub(octets).filter(|spare| *spare > 0) {
-            self.octets = octets;
+    pub(super) fn shrink(&mut self, count: u64) {
+        if let Some(spare) = self.count.checked_sub(count).filter(|spare| *spare > 0) {
+            self.count = count;
             self.budget.give_back(self.uid, spare);
         }
     }
@@ -125,8 +125,8 @@ impl Octets {
 
 impl Drop for Octets {
     fn drop(&mut self) {
-        if self.octets > 0 {
-            self.budget.give_back(self.uid, self.octets);
+        if self.count > 0 {
+            self.budget.give_back(self.uid, self.count);
         }
     }
 }
@@ -144,10 +144,7 @@ mod tests {
         assert!(budget.take(1, 20, 96).now_or_never().is_none(), "the same user waits");
         let other = budget.take(2, 48, 96).now_or_never();
         assert!(other.is_some(), "another user does not");
-        assert!(
-            budget.take(3, 20, 96).now_or_never().is_none(),
-            "there are no more than all"
-        );
+        assert!(budget.take(3, 20, 96).now_or_never().is_none(), "there are no more than all");
         drop(first);
         assert!(budget.take(1, 48, 96).now_or_never().is_some());
     }
@@ -160,12 +157,9 @@ mod tests {
         assert!(large.as_mut().now_or_never().is_none());
         assert!(small.as_mut().now_or_never().is_none());
         first.shrink(20);
-        assert!(
-            small.as_mut().now_or_never().is_none(),
-            "nobody overtakes within a user"
-        );
+        assert!(small.as_mut().now_or_never().is_none(), "nobody overtakes within a user");
         drop(first);
-        assert!(large.await.octets == 40 && small.await.octets == 4);
+        assert!(large.await.count == 40 && small.await.count == 4);
     }
 
     #[tokio::test]
@@ -176,10 +170,7 @@ mod tests {
         assert!(gone.as_mut().now_or_never().is_none());
         drop(gone);
         drop(first);
-        assert!(
-            budget.take(1, 1_000, 96).now_or_never().is_some(),
-            "more than half is half"
-        );
+        assert!(budget.take(1, 1_000, 96).now_or_never().is_some(), "more than half is half");
         assert_eq!(budget.lock().used, 0);
     }
 }

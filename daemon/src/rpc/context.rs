@@ -62,14 +62,11 @@ impl Access {
             return Ok(());
         }
         let words: Vec<&str> = any.iter().map(|c| c.as_str()).collect();
-        Err(RpcError::new(
-            Kind::AccessDenied,
-            format!("this user's rules do not cover the profile {profile}"),
-        )
-        .field("profile")
-        .hint(format!(
-            "have `{profile}` added to `profiles` of the [[access]] rule that grants {}",
-            words.join(" or ")
-        )))
+        Err(RpcError::new(Kind::AccessDenied, format!("this user's rules do not cover the profile {profile}"))
+            .field("profile")
+            .hint(format!(
+                "have `{profile}` added to `profiles` of the [[access]] rule that grants {}",
+                words.join(" or ")
+            )))
     }
 }

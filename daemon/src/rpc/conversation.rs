@@ -34,7 +34,7 @@ pub(super) enum Heard {
     /// The peer says no more.
     End,
     /// A message that is not acceptable: it is told, and the connection ends.
-    Bad(RpcError),
+    Bad(Box<RpcError>),
 }
 
 /// What to do with a message while as many calls as may be are in flight.
@@ -83,10 +83,7 @@ pub(super) async fn converse<W: Wire>(
     let limits = session.house.settings().limits.clone();
     let subscriptions = Subscriptions::new(MethodSink::new(sink), limits.subscriptions_per_uid);
     let dispatch = Dispatch::new(session.house.router.clone(), session.connection, Some(subscriptions));
-    let speaker = Speaker {
-        service: Gate::new(Arc::clone(&session), dispatch),
-        session,
-    };
+    let speaker = Speaker { service: Gate::new(Arc::clone(&session), dispatch), session };
     let mut calls = Calls::new();
     let mut open = true;
     while open || !calls.is_empty() {
@@ -121,7 +118,7 @@ pub(super) async fn converse<W: Wire>(
                 }
             }
             Next::Heard(Heard::Bad(error)) => {
-                write(wire, refusal(Id::Null, error)).await?;
+                write(wire, refusal(Id::Null, *error)).await?;
                 open = false;
             }
             Next::Heard(Heard::End) | Next::Stop => open = false,
@@ -191,11 +188,8 @@ pub(super) async fn interpret_large(
 }
 
 fn too_many(text: &[u8], most: usize) -> MethodResponse {
-    let error = RpcError::new(
-        Kind::AccessRateLimited,
-        format!("{most} calls are in flight on this connection"),
-    )
-    .hint("wait for answers before the next call; the limit is `limits.calls_in_flight`");
+    let error = RpcError::new(Kind::AccessRateLimited, format!("{most} calls are in flight on this connection"))
+        .hint("wait for answers before the next call; the limit is `limits.calls_in_flight`");
     refusal(id_of(text), error)
 }
 

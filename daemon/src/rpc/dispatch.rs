@@ -56,36 +56,19 @@ impl IdProvider for Numbers {
 impl Subscriptions {
     /// Subscriptions that send to `sink`.
     pub(super) fn new(sink: MethodSink, most: u32) -> Self {
-        Self {
-            sink,
-            slots: BoundedSubscriptions::new(most),
-            ids: Arc::new(Numbers(AtomicU64::new(0))),
-        }
+        Self { sink, slots: BoundedSubscriptions::new(most), ids: Arc::new(Numbers(AtomicU64::new(0))) }
     }
 }
 
 impl Dispatch {
     /// The methods, for one connection.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the daemon runs on 64-bit machines; it only has to differ"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the daemon runs on 64-bit machines; it only has to differ")]
     pub(super) fn new(router: Router, connection: u64, subscriptions: Option<Subscriptions>) -> Self {
-        Self {
-            router,
-            connection: ConnectionId(connection as usize),
-            subscriptions,
-        }
+        Self { router, connection: ConnectionId(connection as usize), subscriptions }
     }
 
     fn start(&self, request: Request<'_>) -> BoxFuture<'static, MethodResponse> {
-        let Request {
-            id,
-            method,
-            params,
-            extensions,
-            ..
-        } = request;
+        let Request { id, method, params, extensions, .. } = request;
         let id = id.into_owned();
         let Some(context) = extensions.get::<CallContext>().cloned() else {
             let error = RpcError::new(Kind::AccessDenied, "the call was not checked");
@@ -107,11 +90,8 @@ impl Dispatch {
         extensions: Extensions,
     ) -> BoxFuture<'static, MethodResponse> {
         let Some(subscriptions) = &self.subscriptions else {
-            let error = RpcError::new(
-                Kind::InvalidRequest,
-                "there are no subscriptions in a plain HTTP request",
-            )
-            .hint("use a WebSocket or newline-delimited JSON, or poll with `event.list`");
+            let error = RpcError::new(Kind::InvalidRequest, "there are no subscriptions in a plain HTTP request")
+                .hint("use a WebSocket or newline-delimited JSON, or poll with `event.list`");
             return ready(refusal(id, error));
         };
         match self.router.subscriptions.method(method) {
@@ -144,9 +124,7 @@ impl Dispatch {
 
 impl fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatch")
-            .field("connection", &self.connection)
-            .finish_non_exhaustive()
+        f.debug_struct("Dispatch").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 
@@ -204,12 +182,7 @@ impl Dispatch {
 
     /// A notification is a call whose answer nobody wants. It is made all the same (JSON-RPC 2.0 §4.1).
     fn notify(&self, notification: Notification<'_>) -> BoxFuture<'static, MethodResponse> {
-        let Notification {
-            method,
-            params,
-            extensions,
-            ..
-        } = notification;
+        let Notification { method, params, extensions, .. } = notification;
         if method == event::SUBSCRIBE || extensions.get::<CallContext>().is_none() {
             return ready(MethodResponse::notification());
         }
@@ -312,17 +285,14 @@ fn entry(text: &[u8], extensions: &Extensions) -> Result<BatchEntry<'static>, (I
         return Err(wrong("a request has a \"method\""));
     };
     let (method, params) = (method.into_owned(), envelope.params.map(ToOwned::to_owned));
-    Ok(match id {
-        Some(id) => {
-            let mut request = Request::owned(method, params, id);
-            request.extensions = extensions.clone();
-            BatchEntry::Call(request)
-        }
-        None => {
-            let mut notification = Notification::new(method.into(), params.map(Cow::Owned));
-            notification.extensions = extensions.clone();
-            BatchEntry::Notification(notification)
-        }
+    Ok(if let Some(id) = id {
+        let mut request = Request::owned(method, params, id);
+        request.extensions = extensions.clone();
+        BatchEntry::Call(request)
+    } else {
+        let mut notification = Notification::new(method.into(), params.map(Cow::Owned));
+        notification.extensions = extensions.clone();
+        BatchEntry::Notification(notification)
     })
 }
 
@@ -332,11 +302,7 @@ fn invalid(text: &str) -> RpcError {
 
 /// Says where, never what: the text may hold a secret.
 fn not_json(error: &serde_json::Error) -> RpcError {
-    let text = format!(
-        "the request is not JSON: it goes wrong at line {} column {}",
-        error.line(),
-        error.column()
-    );
+    let text = format!("the request is not JSON: it goes wrong at line {} column {}", error.line(), error.column());
     RpcError::new(Kind::Parse, text)
 }
 
@@ -349,10 +315,8 @@ fn batch(text: &[u8], most: u32) -> Result<Vec<&RawValue>, RpcError> {
     match entries {
         Some(entries) if entries.is_empty() => Err(invalid("a batch has at least one call")),
         Some(entries) => Ok(entries),
-        None => Err(
-            RpcError::new(Kind::RequestBatchTooLarge, format!("a batch has at most {most} calls"))
-                .hint("send several batches; the limit is `limits.batch`"),
-        ),
+        None => Err(RpcError::new(Kind::RequestBatchTooLarge, format!("a batch has at most {most} calls"))
+            .hint("send several batches; the limit is `limits.batch`")),
     }
 }
 

@@ -70,10 +70,7 @@ impl Session {
             user,
             peer,
             socket,
-            known: RwLock::new(Known {
-                caller: Arc::new(caller),
-                at: house.clock.now(),
-            }),
+            known: RwLock::new(Known { caller: Arc::new(caller), at: house.clock.now() }),
             grant: Mutex::new(None),
             house,
         }
@@ -127,30 +124,14 @@ impl Session {
             return Arc::clone(&known.grant);
         }
         let grant = Arc::new(access::grant(&settings.access, caller, self.house.privileged));
-        *granted = Some(Granted {
-            settings,
-            caller: Arc::clone(caller),
-            grant: Arc::clone(&grant),
-        });
+        *granted = Some(Granted { settings, caller: Arc::clone(caller), grant: Arc::clone(&grant) });
         grant
     }
 
     fn deny(&self, caller: &Arc<Caller>, method: &'static str, message: String, hint: String) -> RpcError {
         if let Some(count) = self.user.refused(self.house.clock.now()) {
-            tracing::info!(
-                uid = caller.uid,
-                gid = caller.gid,
-                pid = caller.pid,
-                method,
-                count,
-                "refused: {message}"
-            );
-            (self.house.on_denied)(Denied {
-                caller: Arc::clone(caller),
-                method,
-                message: message.clone(),
-                count,
-            });
+            tracing::info!(uid = caller.uid, gid = caller.gid, pid = caller.pid, method, count, "refused: {message}");
+            (self.house.on_denied)(Denied { caller: Arc::clone(caller), method, message: message.clone(), count });
         }
         RpcError::new(Kind::AccessDenied, message).hint(hint)
     }
@@ -176,14 +157,8 @@ impl<S> Gate<S> {
         if method == event::SUBSCRIBE {
             let limits = &self.session.house.settings().limits;
             let permit = self.session.user.subscribe(limits).ok_or_else(|| {
-                RpcError::new(
-                    Kind::RequestTooManySubscriptions,
-                    "this user holds as many subscriptions as it may",
-                )
-                .hint(format!(
-                    "the limit is limits.subscriptions_per_uid = {}",
-                    limits.subscriptions_per_uid
-                ))
+                RpcError::new(Kind::RequestTooManySubscriptions, "this user holds as many subscriptions as it may")
+                    .hint(format!("the limit is limits.subscriptions_per_uid = {}", limits.subscriptions_per_uid))
             })?;
             extensions.insert(Arc::new(permit));
         }

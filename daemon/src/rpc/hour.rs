@@ -18,10 +18,7 @@ pub(super) struct Hour {
 impl Hour {
     /// An hour without a message.
     pub(super) const fn new() -> Self {
-        Self {
-            counts: [0; MINUTES],
-            newest: MINUTES as u64,
-        }
+        Self { counts: [0; MINUTES], newest: MINUTES as u64 }
     }
 
     /// Counts one message, or says how long to wait until one fits.
@@ -31,9 +28,7 @@ impl Hour {
             self.counts[slot(self.newest)] += 1;
             return Ok(());
         }
-        let oldest = (0..MINUTES as u64)
-            .rev()
-            .find(|age| self.counts[slot(self.newest - *age)] > 0);
+        let oldest = (0..MINUTES as u64).rev().find(|age| self.counts[slot(self.newest - *age)] > 0);
         let wait = MINUTES as u64 - oldest.unwrap_or_default();
         let into_minute = since_boot(now).as_secs() % 60;
         Err(Duration::from_secs(wait * 60 - into_minute))
@@ -41,9 +36,7 @@ impl Hour {
 
     /// Takes back the last one counted: nothing came of it.
     pub(super) fn give_back(&mut self) {
-        if let Some(count) = (0..MINUTES as u64)
-            .map(|age| slot(self.newest - age))
-            .find(|slot| self.counts[*slot] > 0)
+        if let Some(count) = (0..MINUTES as u64).map(|age| slot(self.newest - age)).find(|slot| self.counts[*slot] > 0)
         {
             self.counts[count] -= 1;
         }

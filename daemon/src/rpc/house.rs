@@ -61,14 +61,7 @@ impl fmt::Debug for House {
 
 impl House {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts {
-            router,
-            settings,
-            clock,
-            accounts,
-            privileged,
-            on_denied,
-        } = parts;
+        let Parts { router, settings, clock, accounts, privileged, on_denied } = parts;
         Self {
             router,
             peers: Peers::new(accounts, Arc::clone(&clock), privileged.daemon_uid),

@@ -86,12 +86,7 @@ async fn answer(session: &Arc<Session>, request: Request<Incoming>, upgrade: &Mu
         ("GET", "/") if soketto::handshake::http::is_upgrade_request(&request) => {
             let answered = websocket::handshake(request);
             answered.map_or_else(
-                |reason| {
-                    plain(
-                        StatusCode::BAD_REQUEST,
-                        &format!("the WebSocket handshake is wrong: {reason}\n"),
-                    )
-                },
+                |reason| plain(StatusCode::BAD_REQUEST, &format!("the WebSocket handshake is wrong: {reason}\n")),
                 |(response, asked)| {
                     *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
                     response.map(|()| Full::default())
@@ -120,9 +115,7 @@ fn foreign(request: &Request<Incoming>) -> Option<&'static str> {
         return Some("requests of web pages (with an Origin header) are refused\n");
     }
     let hosts = request.headers().get_all(header::HOST).iter();
-    let named = hosts
-        .map(HeaderValue::as_bytes)
-        .chain(request.uri().authority().map(|a| a.as_str().as_bytes()));
+    let named = hosts.map(HeaderValue::as_bytes).chain(request.uri().authority().map(|a| a.as_str().as_bytes()));
     named
         .into_iter()
         .any(|host| !host.eq_ignore_ascii_case(b"localhost"))
@@ -133,10 +126,7 @@ fn foreign(request: &Request<Incoming>) -> Option<&'static str> {
 async fn call(session: &Arc<Session>, request: Request<Incoming>) -> Answer {
     let kind = media_type(request.headers());
     if !matches!(kind.as_deref(), Some("application/json" | "application/json-rpc")) {
-        return plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the content type is application/json\n",
-        );
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type is application/json\n");
     }
     let limits = session.house.settings().limits.clone();
     let (body, octets) = match read(session, request.into_body(), limits.request_bytes).await {
@@ -193,15 +183,13 @@ async fn accept(session: &Arc<Session>, request: Request<Incoming>) -> Result<me
     }
     let options = options(request.headers()).map_err(refused)?;
     let limit = session.house.settings().limits.message_bytes;
-    let (body, octets) = read(session, request.into_body(), limit)
-        .await
-        .map_err(|(status, error)| {
-            if error.kind() == Kind::RequestTooLarge {
-                let text = format!("a message has at most {limit} octets");
-                return (status, RpcError::new(Kind::MessageTooLarge, text));
-            }
-            (status, error)
-        })?;
+    let (body, octets) = read(session, request.into_body(), limit).await.map_err(|(status, error)| {
+        if error.kind() == Kind::RequestTooLarge {
+            let text = format!("a message has at most {limit} octets");
+            return (status, RpcError::new(Kind::MessageTooLarge, text));
+        }
+        (status, error)
+    })?;
     context.octets = octets.map(Arc::new);
     let now = session.house.clock.now();
     take_in(intake, context, options, body, now).await.map_err(refused)
@@ -243,12 +231,7 @@ async fn read(session: &Session, mut body: Incoming, most: u64) -> Result<(Vec<u
         if large && share.is_none() {
             let asked = house.clock.now();
             let whole = announced.unwrap_or(most);
-            share = Some(
-                house
-                    .budget
-                    .take(session.user.uid, whole, limits.large_requests_bytes)
-                    .await,
-            );
+            share = Some(house.budget.take(session.user.uid, whole, limits.large_requests_bytes).await);
             began = began + house.clock.now().since(asked);
         }
         let left = (began + time_for(&limits, octets.len() as u64)).since(house.clock.now());
@@ -256,12 +239,8 @@ async fn read(session: &Session, mut body: Incoming, most: u64) -> Result<(Vec<u
         let Some(frame) = frame else {
             return Ok((octets, share));
         };
-        let frame = frame.map_err(|_| {
-            (
-                StatusCode::BAD_REQUEST,
-                RpcError::new(Kind::InvalidRequest, "the body broke off"),
-            )
-        })?;
+        let frame =
+            frame.map_err(|_| (StatusCode::BAD_REQUEST, RpcError::new(Kind::InvalidRequest, "the body broke off")))?;
         if let Ok(data) = frame.into_data() {
             if (octets.len() + data.len()) as u64 > most {
                 return Err(over());
@@ -316,9 +295,7 @@ fn plain(status: StatusCode, text: &str) -> Answer {
 
 fn not_allowed(methods: &'static str) -> Answer {
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, &format!("the method is {methods}\n"));
-    answer
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }
 

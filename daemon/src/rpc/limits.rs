@@ -104,11 +104,9 @@ impl User {
 
     /// Counts one more subscription, or says that the user has as many as it may.
     pub(super) fn subscribe(self: &Arc<Self>, limits: &LimitSettings) -> Option<SubscriptionPermit> {
-        let counted = self
-            .subscriptions
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < limits.subscriptions_per_uid).then_some(count + 1)
-            });
+        let counted = self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < limits.subscriptions_per_uid).then_some(count + 1)
+        });
         counted.is_ok().then(|| SubscriptionPermit(Arc::clone(self)))
     }
 

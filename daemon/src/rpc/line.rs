@@ -47,15 +47,7 @@ struct Begun {
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Lines<S> {
     /// Speaks lines on a stream that may hold some already.
     pub(super) const fn new(io: BufReader<S>, session: Arc<Session>) -> Self {
-        Self {
-            io,
-            session,
-            line: Vec::new(),
-            out: Vec::new(),
-            share: Share::None,
-            begun: None,
-            ended: false,
-        }
+        Self { io, session, line: Vec::new(), out: Vec::new(), share: Share::None, begun: None, ended: false }
     }
 
     fn complete(&mut self) -> Heard {
@@ -99,10 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Lines<S> {
         if self.begun.is_none() {
             let clock = &self.session.house.clock;
             let limits = &self.session.house.settings().limits;
-            self.begun = Some(Begun {
-                at: clock.now(),
-                look: clock.sleep(time_for(limits, 0)),
-            });
+            self.begun = Some(Begun { at: clock.now(), look: clock.sleep(time_for(limits, 0)) });
         }
     }
 
@@ -119,14 +108,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Lines<S> {
     fn take(&mut self) -> Option<Heard> {
         let limit = self.session.house.settings().limits.request_bytes;
         let chunk = self.io.buffer();
-        let end = chunk
-            .contains(&b'\n')
-            .then(|| chunk.iter().position(|octet| *octet == b'\n'));
+        let end = chunk.contains(&b'\n').then(|| chunk.iter().position(|octet| *octet == b'\n'));
         let end = end.flatten();
         let octets = end.unwrap_or(chunk.len());
         let length = self.line.len() + octets;
         if length as u64 > limit {
-            return Some(Heard::Bad(too_large(limit)));
+            return Some(Heard::Bad(Box::new(too_large(limit))));
         }
         if length > LARGE && matches!(self.share, Share::None) {
             self.begin();
@@ -174,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for Lines<S> {
                     }
                 }
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Heard::Bad(too_slow()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Heard::Bad(Box::new(too_slow())),
                 Err(_) => return Heard::End,
             }
         }

@@ -14,10 +14,8 @@ const LONGEST_ECHO: usize = 64;
 pub(super) fn read<P: DeserializeOwned>(params: Option<&str>) -> Result<P, RpcError> {
     let text = params.map_or("{}", str::trim_start);
     if !text.starts_with('{') {
-        return Err(
-            RpcError::new(Kind::InvalidParams, "parameters are given by name, in an object")
-                .hint(r#"write "params": {"name": value}, not a list of values"#),
-        );
+        return Err(RpcError::new(Kind::InvalidParams, "parameters are given by name, in an object")
+            .hint(r#"write "params": {"name": value}, not a list of values"#));
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
@@ -54,10 +52,7 @@ fn explain(path: &str, serde: &str) -> RpcError {
             None => error.hint(known(rest)),
         };
     }
-    for (prefix, what) in [
-        ("missing field `", "is missing"),
-        ("duplicate field `", "is given twice"),
-    ] {
+    for (prefix, what) in [("missing field `", "is missing"), ("duplicate field `", "is given twice")] {
         if let Some(name) = text.strip_prefix(prefix).and_then(|rest| rest.split('`').next()) {
             let field = join(parent(path, name), name);
             return invalid(format!("parameter `{field}` {what}")).field(field);
@@ -78,22 +73,13 @@ fn parent<'a>(path: &'a str, name: &str) -> &'a str {
 }
 
 fn join(parent: &str, name: &str) -> String {
-    if parent.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{parent}.{name}")
-    }
+    if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") }
 }
 
 /// What a value must be, in words, from serde's text. Only what follows the last `expected` is serde's own; what comes
 /// before it may hold the caller's value.
 fn must_be(path: &str, text: &str) -> String {
-    let serde = [
-        "invalid type: ",
-        "invalid value: ",
-        "invalid length ",
-        "unknown variant `",
-    ];
+    let serde = ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `"];
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     if let Some(expected) = expected.filter(|_| serde.iter().any(|own| text.starts_with(own))) {
         return match expected {
@@ -130,20 +116,13 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 fn known(rest: &str) -> String {
     let names: Vec<_> = quoted(rest).collect();
-    if names.is_empty() {
-        "it takes no parameters".to_owned()
-    } else {
-        format!("known are: {}", names.join(", "))
-    }
+    if names.is_empty() { "it takes no parameters".to_owned() } else { format!("known are: {}", names.join(", ")) }
 }
 
 /// A caller's own word, shortened and without control characters.
 fn echo(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .take(LONGEST_ECHO)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut out: String =
+        text.chars().take(LONGEST_ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(LONGEST_ECHO).is_some() {
         out.push('…');
     }
@@ -203,14 +182,8 @@ mod tests {
         type Send = message::SendParams;
         assert_eq!(field_of::<token::GetParams>(r#"{"profile":"a","extra":1}"#), "extra");
         assert_eq!(field_of::<token::GetParams>(r"{}"), "profile");
-        assert_eq!(
-            field_of::<token::GetParams>(r#"{"profile":"a","profile":"b"}"#),
-            "profile"
-        );
-        assert_eq!(
-            field_of::<token::GetParams>(r#"{"profile":"a","wait_s":"x"}"#),
-            "wait_s"
-        );
+        assert_eq!(field_of::<token::GetParams>(r#"{"profile":"a","profile":"b"}"#), "profile");
+        assert_eq!(field_of::<token::GetParams>(r#"{"profile":"a","wait_s":"x"}"#), "wait_s");
         assert_eq!(field_of::<Send>(r#"{"message":{"too":[]}}"#), "message.too");
         assert_eq!(
             field_of::<Send>(r#"{"message":{"attachments":[{"name":"a"}]}}"#),
@@ -224,10 +197,7 @@ mod tests {
     #[test]
     fn what_was_probably_meant_is_said() {
         let hint = |error: RpcError| error.data.hint.unwrap_or_default();
-        assert_eq!(
-            hint(refused::<token::GetParams>(r#"{"profil":"a"}"#)),
-            "did you mean `profile`?"
-        );
+        assert_eq!(hint(refused::<token::GetParams>(r#"{"profil":"a"}"#)), "did you mean `profile`?");
         let known = hint(refused::<token::GetParams>(r#"{"zzzzzz":"a"}"#));
         assert_eq!(known, "known are: profile, min_valid_s, wait_s");
         assert_eq!(hint(unknown_method("mesage.send")), "did you mean `message.send`?");
@@ -261,19 +231,12 @@ mod tests {
         }
         assert!(read::<event::ListParams>(None).is_ok());
         assert!(read::<event::ListParams>(Some(" {} ")).is_ok());
-        assert_eq!(
-            read::<token::GetParams>(None).unwrap_err().data.field.as_deref(),
-            Some("profile")
-        );
+        assert_eq!(read::<token::GetParams>(None).unwrap_err().data.field.as_deref(), Some("profile"));
     }
 
     #[test]
     fn a_long_or_strange_name_is_shortened() {
         let error = unknown_method(&format!("a\n{}", "x".repeat(500)));
-        assert!(
-            error.message.len() < 120 && !error.message.contains('\n'),
-            "{}",
-            error.message
-        );
+        assert!(error.message.len() < 120 && !error.message.contains('\n'), "{}", error.message);
     }
 }

@@ -41,11 +41,7 @@ impl Peer {
     /// Asks the kernel who connected.
     pub fn of(stream: &tokio::net::UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
-        Ok(Self {
-            uid: credentials.uid(),
-            gid: credentials.gid(),
-            pid: credentials.pid(),
-        })
+        Ok(Self { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() })
     }
 }
 
@@ -73,17 +69,11 @@ impl Accounts for HostAccounts {
         let lookup = tokio::task::spawn_blocking(move || {
             let user = User::from_uid(Uid::from_raw(uid)).ok()?;
             let Some(user) = user else {
-                return Some(Account {
-                    user: None,
-                    groups: vec![gid],
-                });
+                return Some(Account { user: None, groups: vec![gid] });
             };
             let name = CString::new(user.name.clone()).ok()?;
             let groups = nix::unistd::getgrouplist(&name, Gid::from_raw(gid)).ok()?;
-            Some(Account {
-                user: Some(user.name),
-                groups: groups.into_iter().map(Gid::as_raw).collect(),
-            })
+            Some(Account { user: Some(user.name), groups: groups.into_iter().map(Gid::as_raw).collect() })
         });
         lookup.map(|answer| answer.ok().flatten()).boxed()
     }
@@ -120,12 +110,7 @@ impl std::fmt::Debug for Peers {
 impl Peers {
     /// Callers of a daemon that runs as `daemon_uid`.
     pub(super) fn new(accounts: Arc<dyn Accounts>, clock: SharedClock, daemon_uid: u32) -> Self {
-        Self {
-            accounts,
-            clock,
-            daemon_uid,
-            cache: Mutex::default(),
-        }
+        Self { accounts, clock, daemon_uid, cache: Mutex::default() }
     }
 
     /// Whether what is known of a caller since `at` has to be asked again.
@@ -135,25 +120,14 @@ impl Peers {
 
     /// The caller behind a peer.
     pub(super) async fn caller(&self, peer: Peer, socket: SocketKind) -> Caller {
-        let account = if self.needs_no_lookup(peer.uid) {
-            None
-        } else {
-            self.account(peer).await
-        };
+        let account = if self.needs_no_lookup(peer.uid) { None } else { self.account(peer).await };
         let account = account.unwrap_or_default();
         let mut groups = account.groups;
         if !groups.contains(&peer.gid) {
             groups.push(peer.gid);
         }
         let root = (peer.uid == 0).then(|| "root".to_owned());
-        Caller {
-            uid: peer.uid,
-            gid: peer.gid,
-            pid: peer.pid,
-            user: root.or(account.user),
-            groups,
-            socket,
-        }
+        Caller { uid: peer.uid, gid: peer.gid, pid: peer.pid, user: root.or(account.user), groups, socket }
     }
 
     fn needs_no_lookup(&self, uid: u32) -> bool {
@@ -182,10 +156,7 @@ impl Peers {
             let now = self.clock.now();
             cache.known.retain(|_, known| now.since(known.at) < RETRY);
         }
-        let known = Known {
-            account: account.clone(),
-            at: self.clock.now(),
-        };
+        let known = Known { account: account.clone(), at: self.clock.now() };
         cache.known.insert(peer.uid, known);
         account
     }
@@ -237,32 +208,19 @@ mod tests {
 
     fn peers(answer: Option<Account>) -> (Peers, Arc<Database>, FakeClock) {
         let clock = FakeClock::new();
-        let database = Arc::new(Database {
-            asked: AtomicU32::new(0),
-            answer,
-        });
+        let database = Arc::new(Database { asked: AtomicU32::new(0), answer });
         let peers = Peers::new(Arc::clone(&database) as Arc<dyn Accounts>, Arc::new(clock.clone()), 990);
         (peers, database, clock)
     }
 
-    const ALICE: Peer = Peer {
-        uid: 1000,
-        gid: 1000,
-        pid: Some(1),
-    };
+    const ALICE: Peer = Peer { uid: 1000, gid: 1000, pid: Some(1) };
 
     #[tokio::test(start_paused = true)]
     async fn groups_come_from_the_database_and_are_believed_for_a_minute() {
-        let account = Account {
-            user: Some("alice".to_owned()),
-            groups: vec![1000, 990],
-        };
+        let account = Account { user: Some("alice".to_owned()), groups: vec![1000, 990] };
         let (peers, database, clock) = peers(Some(account));
         let caller = peers.caller(ALICE, SocketKind::Control).await;
-        assert_eq!(
-            (caller.user.as_deref(), caller.groups),
-            (Some("alice"), vec![1000, 990])
-        );
+        assert_eq!((caller.user.as_deref(), caller.groups), (Some("alice"), vec![1000, 990]));
         peers.caller(ALICE, SocketKind::Control).await;
         assert_eq!(database.asked.load(Ordering::Relaxed), 1);
         clock.sleep(BELIEVED).await;
@@ -281,11 +239,7 @@ mod tests {
         assert_eq!(clock.now().since(began), LOOKUP_LIMIT, "the next call does not wait");
         clock.sleep(RETRY).await;
         peers.caller(ALICE, SocketKind::Control).await;
-        assert_eq!(
-            database.asked.load(Ordering::Relaxed),
-            1,
-            "one hanging lookup, never two"
-        );
+        assert_eq!(database.asked.load(Ordering::Relaxed), 1, "one hanging lookup, never two");
     }
 
     #[tokio::test(start_paused = true)]

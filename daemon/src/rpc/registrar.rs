@@ -75,9 +75,7 @@ pub struct Router {
 
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Router")
-            .field("missing", &self.missing())
-            .finish_non_exhaustive()
+        f.debug_struct("Router").field("missing", &self.missing()).finish_non_exhaustive()
     }
 }
 
@@ -175,9 +173,7 @@ impl Registrar {
         F: Fn(CallContext, message::SendParams, Vec<u8>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<message::Receipt, RpcError>> + Send + 'static,
     {
-        self.intake = Some(Arc::new(move |context, params, body| {
-            function(context, params, body).boxed()
-        }));
+        self.intake = Some(Arc::new(move |context, params, body| function(context, params, body).boxed()));
         self
     }
 
@@ -227,9 +223,7 @@ fn detached<T: Serialize + Clone + Send + 'static>(
     context: CallContext,
     work: impl Future<Output = Result<T, RpcError>> + Send + 'static,
 ) -> BoxFuture<'static, MethodResponse> {
-    let large = LARGE_ANSWERS
-        .contains(&name)
-        .then(|| Arc::clone(&context.user.large_answers));
+    let large = LARGE_ANSWERS.contains(&name).then(|| Arc::clone(&context.user.large_answers));
     let octets = context.octets.clone();
     let failed = id.clone();
     drop(context);
@@ -341,10 +335,7 @@ fn internal() -> RpcError {
 }
 
 fn rate_limited(wait: std::time::Duration) -> RpcError {
-    RpcError::new(
-        Kind::AccessRateLimited,
-        "this user queued as many messages in an hour as its rule allows",
-    )
-    .retry_after_s(wait.as_secs())
-    .hint("wait, or have `rate_per_hour` of the [[access]] rule raised")
+    RpcError::new(Kind::AccessRateLimited, "this user queued as many messages in an hour as its rule allows")
+        .retry_after_s(wait.as_secs())
+        .hint("wait, or have `rate_per_hour` of the [[access]] rule raised")
 }

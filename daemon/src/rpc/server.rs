@@ -37,9 +37,7 @@ pub struct Server {
 impl Server {
     /// A server of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self {
-            house: Arc::new(House::new(parts)),
-        }
+        Self { house: Arc::new(House::new(parts)) }
     }
 
     /// Serves a socket until `stop` says true, and then until the last call in flight is answered.
@@ -99,11 +97,8 @@ impl Server {
 
 /// Tells a user with too many connections, as far as that takes no time.
 async fn turn_away<S: AsyncWrite + Unpin>(mut io: S, most: u32) {
-    let error = RpcError::new(
-        Kind::RequestBusy,
-        format!("this user has {most} connections, as many as it may"),
-    )
-    .hint("close connections first; the limit is `limits.connections_per_uid`");
+    let error = RpcError::new(Kind::RequestBusy, format!("this user has {most} connections, as many as it may"))
+        .hint("close connections first; the limit is `limits.connections_per_uid`");
     let line = format!("{}\n", refusal(Id::Null, error).as_ref());
     // The buffer of a new connection is empty, so this is written or fails at once.
     drop(io.write_all(line.as_bytes()).await);

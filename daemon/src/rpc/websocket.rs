@@ -45,12 +45,7 @@ pub(super) fn handshake(mut request: Request<Incoming>) -> Result<(Response<()>,
 /// Takes the connection over once the handshake is written.
 pub(super) async fn accept(upgrade: Upgrade, session: Arc<Session>) -> io::Result<Messages> {
     let io = TokioIo::new(upgrade.on.await.map_err(io::Error::other)?);
-    let watched = Watched {
-        io,
-        frames: Frames::default(),
-        begun: None,
-        session,
-    };
+    let watched = Watched { io, frames: Frames::default(), begun: None, session };
     let mut builder = upgrade.server.into_builder(watched.compat());
     builder.set_max_message_size(LARGE);
     builder.set_max_frame_size(LARGE);
@@ -60,15 +55,14 @@ pub(super) async fn accept(upgrade: Upgrade, session: Arc<Session>) -> io::Resul
         let mut message = Vec::new();
         match receiver.receive_data(&mut message).await {
             Ok(_) => Some((Heard::Message(message, None), Some(receiver))),
-            Err(Error::MessageTooLarge { .. }) => Some((Heard::Bad(too_large(LARGE as u64)), None)),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Some((Heard::Bad(too_slow()), None)),
+            Err(Error::MessageTooLarge { .. }) => Some((Heard::Bad(Box::new(too_large(LARGE as u64))), None)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Some((Heard::Bad(Box::new(too_slow())), None))
+            }
             Err(_) => None,
         }
     });
-    Ok(Messages {
-        heard: heard.boxed(),
-        sender,
-    })
+    Ok(Messages { heard: heard.boxed(), sender })
 }
 
 /// Messages each way.
@@ -235,9 +229,7 @@ fn complete(header: &[u8]) -> Option<(u8, u64)> {
     if header.len() < 2 + extended + mask {
         return None;
     }
-    let length = header[2..2 + extended]
-        .iter()
-        .fold(short, |sum, octet| sum << 8 | u64::from(*octet));
+    let length = header[2..2 + extended].iter().fold(short, |sum, octet| sum << 8 | u64::from(*octet));
     Some((flags, length))
 }
 
@@ -259,11 +251,7 @@ mod tests {
             for piece in stream.chunks(size) {
                 frames.follow(piece);
                 position += piece.len();
-                assert_eq!(
-                    frames.is_between(),
-                    ends.contains(&position),
-                    "at {position} in pieces of {size}"
-                );
+                assert_eq!(frames.is_between(), ends.contains(&position), "at {position} in pieces of {size}");
             }
         }
     }

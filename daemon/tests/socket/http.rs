@@ -31,9 +31,7 @@ impl Answer {
 
 impl Http {
     fn new(rig: &Rig, uid: u32) -> Self {
-        Self {
-            io: BufReader::new(rig.connect(uid, SocketKind::Control)),
-        }
+        Self { io: BufReader::new(rig.connect(uid, SocketKind::Control)) }
     }
 
     async fn write(&mut self, octets: impl AsRef<[u8]>) {
@@ -49,9 +47,8 @@ impl Http {
             }
         }
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        let length = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length =
+            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         self.io.read_exact(&mut body).await.ok()?;
         let body = String::from_utf8(body).ok()?;
@@ -59,8 +56,7 @@ impl Http {
     }
 
     async fn ask(&mut self, head: &str, body: &str) -> Answer {
-        self.write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
-            .await;
+        self.write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
         self.read().await.unwrap()
     }
 
@@ -70,6 +66,7 @@ impl Http {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tests read better with the values in place")]
 fn call(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
@@ -81,15 +78,10 @@ async fn calls_and_batches_go_through_the_same_gate() {
     let rig = Rig::new();
     let mut http = Http::new(&rig, ALICE);
     let answer = http.post(call("access.whoami", json!({}))).await;
-    assert_eq!(
-        (answer.status, answer.json()["result"]["uid"].as_u64()),
-        (200, Some(u64::from(ALICE)))
-    );
+    assert_eq!((answer.status, answer.json()["result"]["uid"].as_u64()), (200, Some(u64::from(ALICE))));
     let answer = http.post(call("profile.pause", json!({}))).await;
     assert_eq!((answer.status, kind(&answer.json()["error"])), (200, "access.denied"));
-    let answer = http
-        .post(json!([call("system.ping", json!({})), call("client.delete", json!({}))]))
-        .await;
+    let answer = http.post(json!([call("system.ping", json!({})), call("client.delete", json!({}))])).await;
     assert!(answer.json()[0]["result"].is_object());
     assert_eq!(kind(&answer.json()[1]["error"]), "access.denied");
     let one = call("system.ping", json!({}));
@@ -128,17 +120,11 @@ async fn routes_methods_and_media_types_are_as_documented() {
         ("GET / HTTP/1.1\r\nHost: localhost", 405),
         ("DELETE /v1/messages HTTP/1.1\r\nHost: localhost", 405),
         ("POST /healthz HTTP/1.1\r\nHost: localhost", 405),
-        (
-            "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json",
-            404,
-        ),
+        ("POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json", 404),
         ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain", 415),
         ("POST / HTTP/1.1\r\nHost: localhost", 415),
         ("POST /v1/messages HTTP/1.1\r\nHost: localhost", 415),
-        (
-            "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket",
-            400,
-        ),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket", 400),
     ] {
         let answer = Http::new(&rig, ROOT).ask(head, "").await;
         assert_eq!(answer.status, status, "{head}: {}", answer.body);
@@ -148,47 +134,22 @@ async fn routes_methods_and_media_types_are_as_documented() {
 #[tokio::test]
 async fn mail_as_it_is_needs_no_base64_and_gets_the_same_receipt_and_errors() {
     let rig = Rig::new();
-    let options = |params: Value| {
-        format!(
-            "{MAIL}\r\nFrankd-Params: {}",
-            URL_SAFE_NO_PAD.encode(params.to_string())
-        )
-    };
+    let options = |params: Value| format!("{MAIL}\r\nFrankd-Params: {}", URL_SAFE_NO_PAD.encode(params.to_string()));
     let mut http = Http::new(&rig, ALICE);
-    let answer = http
-        .ask(&options(json!({"profile": "shop"})), "Subject: a\r\n\r\nb\r\n")
-        .await;
-    assert_eq!(
-        (answer.status, answer.json()["message_id"].as_str()),
-        (200, Some("<17@test>"))
-    );
+    let answer = http.ask(&options(json!({"profile": "shop"})), "Subject: a\r\n\r\nb\r\n").await;
+    assert_eq!((answer.status, answer.json()["message_id"].as_str()), (200, Some("<17@test>")));
     for (head, status, kind, field) in [
         (MAIL.to_owned(), 400, "message.invalid", "profile"),
         (options(json!({"profil": "shop"})), 400, "invalid_params", "profil"),
-        (
-            options(json!({"profile": "shop", "raw_b64": "QQ=="})),
-            400,
-            "invalid_params",
-            "Frankd-Params",
-        ),
-        (
-            format!("{MAIL}\r\nFrankd-Params: ***"),
-            400,
-            "invalid_params",
-            "Frankd-Params",
-        ),
+        (options(json!({"profile": "shop", "raw_b64": "QQ=="})), 400, "invalid_params", "Frankd-Params"),
+        (format!("{MAIL}\r\nFrankd-Params: ***"), 400, "invalid_params", "Frankd-Params"),
     ] {
         let answer = http.ask(&head, "a").await;
         let error = answer.json();
         assert_eq!(answer.status, status, "{error}");
-        assert_eq!(
-            (crate::rig::kind(&error), error["data"]["field"].as_str()),
-            (kind, Some(field))
-        );
+        assert_eq!((crate::rig::kind(&error), error["data"]["field"].as_str()), (kind, Some(field)));
     }
-    let answer = Http::new(&rig, BOB)
-        .ask(&options(json!({"profile": "shop"})), "a")
-        .await;
+    let answer = Http::new(&rig, BOB).ask(&options(json!({"profile": "shop"})), "a").await;
     assert_eq!((answer.status, kind(&answer.json())), (403, "access.denied"));
     assert_eq!(rig.sent.load(Ordering::SeqCst), 1);
 }
@@ -201,11 +162,7 @@ async fn the_rate_counts_mail_of_both_ways() {
     assert!(http.post(call("message.send", json!({"profile": "shop"}))).await.json()["result"].is_object());
     let answer = http.ask(MAIL, "a").await;
     assert_eq!((answer.status, kind(&answer.json())), (429, "access.rate_limited"));
-    assert!(
-        answer.head.to_ascii_lowercase().contains("retry-after: "),
-        "{}",
-        answer.head
-    );
+    assert!(answer.head.to_ascii_lowercase().contains("retry-after: "), "{}", answer.head);
 }
 
 #[tokio::test]
@@ -218,13 +175,9 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let mut http = Http::new(&rig, ALICE);
     http.write(format!("{head}\r\nContent-Length: 3000000\r\n\r\n")).await;
     let answer = http.read().await.unwrap();
-    assert_eq!(
-        (answer.status, kind(&answer.json()["error"])),
-        (413, "request.too_large")
-    );
+    assert_eq!((answer.status, kind(&answer.json()["error"])), (413, "request.too_large"));
     let mut http = Http::new(&rig, ALICE);
-    http.write(format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n"))
-        .await;
+    http.write(format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
     let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x10000));
     for _ in 0..40 {
         if http.io.write_all(chunk.as_bytes()).await.is_err() {
@@ -241,9 +194,7 @@ async fn a_large_body_is_read_whole() {
     let rig = Rig::new();
     let raw = "A".repeat(3 << 20);
     let mut http = Http::new(&rig, ALICE);
-    let answer = http
-        .post(call("message.send", json!({"profile": "shop", "raw_b64": raw})))
-        .await;
+    let answer = http.post(call("message.send", json!({"profile": "shop", "raw_b64": raw}))).await;
     assert_eq!(answer.json()["result"]["message_id"], format!("<{}@test>", 3 << 20));
 }
 
@@ -279,10 +230,7 @@ async fn a_large_body_waits_for_its_users_share() {
     assert!(rig.clock.deadline(Duration::from_secs(1), &mut first).await.is_err());
     let mut second = Http::new(&rig, ALICE);
     let mut second = Box::pin(second.post(large(false)));
-    assert!(
-        rig.clock.deadline(Duration::from_secs(600), &mut second).await.is_err(),
-        "it waits"
-    );
+    assert!(rig.clock.deadline(Duration::from_secs(600), &mut second).await.is_err(), "it waits");
     assert_eq!(Http::new(&rig, ROOT).post(large(false)).await.status, 200);
     rig.go.send_replace(true);
     assert!(first.await.json()["result"].is_object());
@@ -292,12 +240,9 @@ async fn a_large_body_waits_for_its_users_share() {
 #[tokio::test]
 async fn binary_garbage_is_answered_with_400_or_closed() {
     let rig = Rig::new();
-    for garbage in [
-        &b"\x00\x01\x02\x03\r\n\r\n"[..],
-        b"\x16\x03\x01\x02\x00",
-        b"HELO there\r\n\r\n",
-        &[0xff; 70_000],
-    ] {
+    for garbage in
+        [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", b"HELO there\r\n\r\n", &vec![0xff; 70_000]]
+    {
         let mut http = Http::new(&rig, ALICE);
         _ = http.io.write_all(garbage).await;
         _ = http.io.shutdown().await;
@@ -306,10 +251,7 @@ async fn binary_garbage_is_answered_with_400_or_closed() {
         }
         assert!(http.read().await.is_none());
     }
-    assert_eq!(
-        Http::new(&rig, ALICE).post(call("system.ping", json!({}))).await.status,
-        200
-    );
+    assert_eq!(Http::new(&rig, ALICE).post(call("system.ping", json!({}))).await.status, 200);
 }
 
 #[tokio::test]
@@ -318,8 +260,7 @@ async fn a_stop_answers_the_request_in_flight() {
     let mut http = Http::new(&rig, ALICE);
     let body = call("message.retry", json!({"ids": []})).to_string();
     let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
-    http.write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
-        .await;
+    http.write(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

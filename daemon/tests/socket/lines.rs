@@ -20,9 +20,7 @@ async fn a_call_is_answered_by_name_and_a_program_needs_no_library() {
     assert_eq!(identity["user"], "user1000");
     assert_eq!(identity["socket"], "control");
     assert_eq!(identity["capabilities"], json!(["observe", "submit", "read_token"]));
-    lines
-        .write("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"system.ping\"}\n")
-        .await;
+    lines.write("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"system.ping\"}\n").await;
     let answer = lines.read().await.unwrap();
     assert_eq!(answer["id"], "a");
     assert!(answer["result"]["now"].is_string());
@@ -33,10 +31,7 @@ async fn what_is_wrong_with_a_request_is_said_in_kind_field_and_hint() {
     let rig = Rig::new();
     let mut lines = rig.lines(ALICE);
     let unknown = lines.error("token.gte", json!({})).await;
-    assert_eq!(
-        (unknown["code"].as_i64(), kind(&unknown)),
-        (Some(-32601), "method_not_found")
-    );
+    assert_eq!((unknown["code"].as_i64(), kind(&unknown)), (Some(-32601), "method_not_found"));
     assert_eq!(unknown["data"]["hint"], "did you mean `token.get`?");
     for (params, field) in [
         (json!({"profil": "a"}), "profil"),
@@ -61,14 +56,8 @@ async fn garbage_is_answered_and_the_connection_goes_on() {
         (&b"{nonsense\n"[..], "parse"),
         (b"{\"a\":\xff\xfe}\n", "parse"),
         (b"{}\n", "invalid_request"),
-        (
-            b"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"system.ping\"}\n",
-            "invalid_request",
-        ),
-        (
-            b"{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"system.ping\"}\n",
-            "invalid_request",
-        ),
+        (b"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"system.ping\"}\n", "invalid_request"),
+        (b"{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"system.ping\"}\n", "invalid_request"),
         (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":7}\n", "invalid_request"),
         (b"[]\n", "invalid_request"),
         (b"[1,2\n", "parse"),
@@ -87,9 +76,7 @@ async fn garbage_is_answered_and_the_connection_goes_on() {
 async fn answers_come_when_they_are_ready_not_in_order() {
     let rig = Rig::new();
     let mut lines = rig.lines(ALICE);
-    lines
-        .write(request("message.retry", json!({"ids": []})).replace("\"id\":1", "\"id\":2"))
-        .await;
+    lines.write(request("message.retry", json!({"ids": []})).replace("\"id\":1", "\"id\":2")).await;
     lines.result("system.ping", json!({})).await;
     rig.go.send_replace(true);
     assert_eq!(lines.read().await.unwrap()["id"], 2);
@@ -109,12 +96,7 @@ async fn a_batch_is_checked_call_by_call() {
     ]);
     lines.write(format!("{batch}\n")).await;
     let answers = lines.read().await.unwrap();
-    let kinds: Vec<_> = answers
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|a| (a["id"].as_i64(), kind(&a["error"])))
-        .collect();
+    let kinds: Vec<_> = answers.as_array().unwrap().iter().map(|a| (a["id"].as_i64(), kind(&a["error"]))).collect();
     assert_eq!(
         kinds,
         [
@@ -144,12 +126,8 @@ async fn a_batch_of_ten_thousand_is_refused_whole() {
 async fn a_notification_is_carried_out_and_not_answered() {
     let rig = Rig::new();
     let mut lines = rig.lines(ALICE);
-    lines
-        .write("{\"jsonrpc\":\"2.0\",\"method\":\"message.send\",\"params\":{\"profile\":\"shop\"}}\n")
-        .await;
-    lines
-        .write("{\"jsonrpc\":\"2.0\",\"method\":\"profile.pause\",\"params\":{}}\n")
-        .await;
+    lines.write("{\"jsonrpc\":\"2.0\",\"method\":\"message.send\",\"params\":{\"profile\":\"shop\"}}\n").await;
+    lines.write("{\"jsonrpc\":\"2.0\",\"method\":\"profile.pause\",\"params\":{}}\n").await;
     lines.result("system.ping", json!({})).await;
     assert_eq!(rig.sent.load(Ordering::SeqCst), 1);
 }
@@ -168,9 +146,7 @@ async fn a_last_line_without_its_end_is_answered_too() {
 async fn a_caller_that_goes_away_cuts_nothing_short() {
     let rig = Rig::new();
     let mut lines = rig.lines(ALICE);
-    lines
-        .write(request("message.send", json!({"profile": "shop", "on_doubt": "hold"})))
-        .await;
+    lines.write(request("message.send", json!({"profile": "shop", "on_doubt": "hold"}))).await;
     lines.result("system.ping", json!({})).await;
     drop(lines);
     tokio::task::yield_now().await;
@@ -194,15 +170,10 @@ async fn a_line_over_the_limit_is_refused_and_the_connection_ends() {
     let rig = Rig::with(|settings| settings.limits.request_bytes = 2_000_000);
     let mut lines = rig.lines(ALICE);
     let raw = "A".repeat(1_900_000);
-    let receipt = lines
-        .result("message.send", json!({"profile": "shop", "raw_b64": raw}))
-        .await;
+    let receipt = lines.result("message.send", json!({"profile": "shop", "raw_b64": raw})).await;
     assert_eq!(receipt["message_id"], "<1900000@test>");
     let long = "A".repeat(2_100_000);
-    _ = lines
-        .io
-        .write_all(request("message.send", json!({"raw_b64": long})).as_bytes())
-        .await;
+    _ = lines.io.write_all(request("message.send", json!({"raw_b64": long})).as_bytes()).await;
     let answer = lines.read().await.unwrap();
     assert_eq!(kind(&answer["error"]), "request.too_large");
     assert_eq!(lines.read().await, None);
@@ -315,19 +286,13 @@ async fn events_come_until_the_subscription_is_ended_by_its_own_connection() {
     let id = lines.result("event.subscribe", json!({})).await;
     rig.events.send(happened(7)).unwrap();
     let item = lines.read().await.unwrap();
-    assert_eq!(
-        (&item["method"], &item["params"]["subscription"]),
-        (&json!("event"), &id)
-    );
+    assert_eq!((&item["method"], &item["params"]["subscription"]), (&json!("event"), &id));
     assert_eq!(item["params"]["result"]["seq"], 7);
     let mut other = rig.lines(ALICE);
     assert_eq!(other.result("event.unsubscribe", json!([id])).await, false);
     rig.events.send(happened(8)).unwrap();
     assert_eq!(lines.read().await.unwrap()["params"]["result"]["seq"], 8);
-    assert_eq!(
-        kind(&lines.error("event.unsubscribe", json!({"id": id})).await),
-        "invalid_params"
-    );
+    assert_eq!(kind(&lines.error("event.unsubscribe", json!({"id": id})).await), "invalid_params");
     assert_eq!(lines.result("event.unsubscribe", json!([id])).await, true);
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -376,11 +341,7 @@ async fn the_kernel_says_who_connects_to_a_real_socket() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("submit.sock");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
-    let serving = tokio::spawn(
-        rig.server
-            .clone()
-            .serve(SocketKind::Submit, listener, rig.stop.subscribe()),
-    );
+    let serving = tokio::spawn(rig.server.clone().serve(SocketKind::Submit, listener, rig.stop.subscribe()));
     let mut lines = Lines::new(tokio::net::UnixStream::connect(&path).await.unwrap());
     let identity = lines.result("access.whoami", json!({})).await;
     assert_eq!(identity["uid"], rustix::process::getuid().as_raw());

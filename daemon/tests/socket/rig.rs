@@ -30,11 +30,7 @@ struct NoGroups;
 impl Accounts for NoGroups {
     fn look_up(&self, uid: u32, gid: u32) -> BoxFuture<'static, Option<Account>> {
         let user = Some(format!("user{uid}"));
-        std::future::ready(Some(Account {
-            user,
-            groups: vec![gid],
-        }))
-        .boxed()
+        std::future::ready(Some(Account { user, groups: vec![gid] })).boxed()
     }
 }
 
@@ -43,20 +39,14 @@ impl Accounts for NoGroups {
 pub(crate) struct RuntimeClock(tokio::time::Instant);
 
 impl RuntimeClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this clock counts on the runtime's paused time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this clock counts on the runtime's paused time")]
     fn new() -> Self {
         Self(tokio::time::Instant::now())
     }
 }
 
 impl Clock for RuntimeClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this clock counts on the runtime's paused time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this clock counts on the runtime's paused time")]
     fn now(&self) -> Instant {
         Instant::since_boot(Duration::from_secs(3600) + (tokio::time::Instant::now() - self.0))
     }
@@ -65,10 +55,7 @@ impl Clock for RuntimeClock {
         SystemClock.wall()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this clock counts on the runtime's paused time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this clock counts on the runtime's paused time")]
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
         tokio::time::sleep(deadline.since(self.now())).boxed()
     }
@@ -136,32 +123,16 @@ impl Rig {
             settings: in_force,
             clock: Arc::clone(&clock),
             accounts: Arc::new(NoGroups),
-            privileged: Privileged {
-                daemon_uid: 990,
-                group: Some(990),
-            },
+            privileged: Privileged { daemon_uid: 990, group: Some(990) },
             on_denied: Arc::new(move |refusal| reported.lock().unwrap().push(refusal)),
         });
-        Self {
-            server,
-            stop: watch::channel(false).0,
-            settings,
-            denied,
-            sent,
-            go,
-            events,
-            clock,
-        }
+        Self { server, stop: watch::channel(false).0, settings, denied, sent, go, events, clock }
     }
 
     /// Connects a user to a socket.
     pub(crate) fn connect(&self, uid: u32, socket: SocketKind) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let peer = Peer {
-            uid,
-            gid: uid,
-            pid: Some(4711),
-        };
+        let peer = Peer { uid, gid: uid, pid: Some(4711) };
         let server = self.server.clone();
         tokio::spawn(server.connection(theirs, socket, peer, self.stop.subscribe()));
         ours
@@ -207,9 +178,7 @@ fn router(
                     return Err(RpcError::new(Kind::MessageInvalid, "no profile"));
                 }
                 if params.on_doubt.is_some() {
-                    go.wait_for(|go| *go)
-                        .await
-                        .map_err(|_| RpcError::new(Kind::Internal, "gone"))?;
+                    go.wait_for(|go| *go).await.map_err(|_| RpcError::new(Kind::Internal, "gone"))?;
                 }
                 counted.fetch_add(1, Ordering::SeqCst);
                 Ok(receipt(&context, params.raw_b64.map_or(0, |raw| raw.len())))
@@ -221,9 +190,7 @@ fn router(
         .method::<message::Retry, _, _>(move |_, _| {
             let mut go = go.clone();
             async move {
-                go.wait_for(|go| *go)
-                    .await
-                    .map_err(|_| RpcError::new(Kind::Internal, "gone"))?;
+                go.wait_for(|go| *go).await.map_err(|_| RpcError::new(Kind::Internal, "gone"))?;
                 Ok(message::Changed::default())
             }
         })
@@ -331,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
 }
 
 /// A line that calls a method.
+#[expect(clippy::needless_pass_by_value, reason = "tests read better with the values in place")]
 pub(crate) fn request(method: &str, params: Value) -> String {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     format!("{request}\n")

@@ -50,17 +50,9 @@ async fn calls_batches_and_events_go_through_the_same_gate() {
     let rig = Rig::new();
     let mut socket = Socket::open(&rig).await;
     assert_eq!(socket.call("access.whoami", json!({})).await["result"]["uid"], ALICE);
-    assert_eq!(
-        kind(&socket.call("profile.pause", json!({})).await["error"]),
-        "access.denied"
-    );
-    assert_eq!(
-        kind(&socket.call("system.ping", json!([1])).await["error"]),
-        "invalid_params"
-    );
-    socket
-        .write("[{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"system.ping\"}]")
-        .await;
+    assert_eq!(kind(&socket.call("profile.pause", json!({})).await["error"]), "access.denied");
+    assert_eq!(kind(&socket.call("system.ping", json!([1])).await["error"]), "invalid_params");
+    socket.write("[{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"system.ping\"}]").await;
     assert_eq!(socket.read().await.unwrap()[0]["id"], 4);
     socket.write("\u{0}garbage").await;
     assert_eq!(kind(&socket.read().await.unwrap()["error"]), "parse");
@@ -76,10 +68,7 @@ async fn calls_batches_and_events_go_through_the_same_gate() {
     };
     rig.events.send(event.clone()).unwrap();
     assert_eq!(socket.read().await.unwrap()["params"]["result"]["seq"], 3);
-    assert_eq!(
-        socket.call("event.unsubscribe", json!([subscription])).await["result"],
-        true
-    );
+    assert_eq!(socket.call("event.unsubscribe", json!([subscription])).await["result"], true);
     socket.sender.close().await.unwrap();
     assert_eq!(socket.read().await, None);
 }
@@ -93,10 +82,7 @@ async fn the_call_over_the_limit_is_refused_at_once() {
         socket.write(text.trim_end()).await;
     }
     let refused = socket.read().await.unwrap();
-    assert_eq!(
-        (refused["id"].as_i64(), refused["error"]["code"].as_i64()),
-        (Some(12), Some(1002))
-    );
+    assert_eq!((refused["id"].as_i64(), refused["error"]["code"].as_i64()), (Some(12), Some(1002)));
     rig.go.send_replace(true);
     for _ in 0..2 {
         assert!(socket.read().await.unwrap()["result"].is_object());
@@ -108,9 +94,7 @@ async fn a_message_over_one_mib_is_refused_and_the_connection_ends() {
     let rig = Rig::new();
     let mut socket = Socket::open(&rig).await;
     let raw = "A".repeat(1_000_000);
-    let sent = socket
-        .call("message.send", json!({"profile": "shop", "raw_b64": raw}))
-        .await;
+    let sent = socket.call("message.send", json!({"profile": "shop", "raw_b64": raw})).await;
     assert_eq!(sent["result"]["message_id"], "<1000000@test>");
     let raw = "A".repeat(1_100_000);
     let text = request("message.send", json!({"profile": "shop", "raw_b64": raw}));
@@ -135,11 +119,7 @@ async fn half_a_message_and_silence_ends_and_a_quiet_connection_stays() {
     io.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 4096];
     let read = io.read(&mut answer).await.unwrap();
-    assert!(
-        answer[..read].starts_with(b"HTTP/1.1 101 "),
-        "{}",
-        String::from_utf8_lossy(&answer[..read])
-    );
+    assert!(answer[..read].starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer[..read]));
     let began = rig.clock.now();
     io.write_all(&[0x81, 0x90, 1, 2, 3, 4, 5]).await.unwrap();
     let mut rest = Vec::new();
@@ -153,9 +133,7 @@ async fn half_a_message_and_silence_ends_and_a_quiet_connection_stays() {
 async fn a_stop_answers_what_is_in_flight_and_says_goodbye() {
     let rig = Rig::new();
     let mut socket = Socket::open(&rig).await;
-    socket
-        .write(request("message.retry", json!({"ids": []})).trim_end())
-        .await;
+    socket.write(request("message.retry", json!({"ids": []})).trim_end()).await;
     socket.call("system.ping", json!({})).await;
     rig.stop.send_replace(true);
     tokio::task::yield_now().await;
