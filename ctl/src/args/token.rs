@@ -37,9 +37,7 @@ pub(crate) enum Action {
         profile: Name,
     },
     /// Revokes a token at the provider where that is possible, and forgets it
-    #[command(
-        after_help = "Examples:\n  frankctl token revoke alerts --yes\n  frankctl token revoke alerts --local-only --yes"
-    )]
+    #[command(after_help = "Examples:\n  frankctl token revoke alerts --local-only --yes")]
     Revoke {
         /// The profile
         profile: Name,
