@@ -11,6 +11,7 @@ use super::{Watch, values};
 
 /// OAuth2 clients.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl client presets\n  frankctl client list")]
 pub(crate) struct Client {
     #[command(subcommand)]
     pub(crate) action: Action,

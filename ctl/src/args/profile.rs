@@ -11,6 +11,7 @@ use super::{Watch, values};
 
 /// E-mail profiles and token holders.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl profile list\n  frankctl profile show alerts")]
 pub(crate) struct Profile {
     #[command(subcommand)]
     pub(crate) action: Action,

@@ -9,6 +9,7 @@ use super::{Watch, values};
 
 /// Tokens of profiles.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl token show alerts\n  frankctl token get alerts")]
 pub(crate) struct Token {
     #[command(subcommand)]
     pub(crate) action: Action,

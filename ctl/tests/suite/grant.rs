@@ -178,7 +178,7 @@ async fn a_grant_is_completed_later() {
 #[tokio::test(start_paused = true)]
 async fn a_restart_of_the_daemon_costs_nothing() {
     let daemon = FakeDaemon::start(|call, before| match (call.method.as_str(), before) {
-        ("grant.wait", 0) | ("grant.complete", 0) => Reply::Close,
+        ("grant.wait" | "grant.complete", 0) => Reply::Close,
         ("grant.get", _) => Reply::value(&samples::grant(GrantState::Pending)),
         _ => answer(call, || Reply::value(&samples::completed())),
     });

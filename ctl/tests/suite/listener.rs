@@ -112,17 +112,17 @@ async fn the_browser_is_told_the_truth_after_the_exchange() {
 #[tokio::test]
 async fn a_refusal_is_escaped_in_the_browser_and_whole_in_the_terminal() {
     let daemon = FakeDaemon::start(|call, _| {
-        answer(call, || match call.method.as_str() {
-            "grant.get" => Reply::value(&samples::grant(GrantState::Denied)),
-            _ => {
-                let mut error = RpcError::new(Kind::GrantDeniedByUser, "the person said no");
-                error.data.provider = Some(ProviderError {
-                    error: Some("access_denied".to_owned()),
-                    error_description: Some("<img src=x onerror=alert(1)>".to_owned()),
-                    ..ProviderError::default()
-                });
-                Reply::error(error)
+        answer(call, || {
+            if call.method == "grant.get" {
+                return Reply::value(&samples::grant(GrantState::Denied));
             }
+            let mut error = RpcError::new(Kind::GrantDeniedByUser, "the person said no");
+            error.data.provider = Some(ProviderError {
+                error: Some("access_denied".to_owned()),
+                error_description: Some("<img src=x onerror=alert(1)>".to_owned()),
+                ..ProviderError::default()
+            });
+            Reply::error(error)
         })
     });
     let (outcome, page, _) = beside(daemon, async |_, port| {
@@ -248,7 +248,7 @@ async fn the_browser_is_opened_with_the_address_and_nothing_else() {
     std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut daemon = FakeDaemon::start(|call, _| answer(call, || Reply::value(&samples::completed())));
     let run = Run::new(&["grant", "alerts"])
-        .at_path(&daemon.path().to_owned())
+        .at_path(daemon.path())
         .env("DISPLAY", ":0")
         .env("PATH", &format!("relative:{}", dir.path().display()))
         .go();
@@ -269,9 +269,7 @@ async fn the_browser_is_opened_with_the_address_and_nothing_else() {
 #[tokio::test]
 async fn a_browser_that_cannot_be_opened_leaves_the_address() {
     let mut daemon = FakeDaemon::start(|call, _| answer(call, || Reply::value(&samples::completed())));
-    let run = Run::new(&["grant", "alerts", "--browser"])
-        .at_path(&daemon.path().to_owned())
-        .go();
+    let run = Run::new(&["grant", "alerts", "--browser"]).at_path(daemon.path()).go();
     let person = async {
         let port = port(&mut daemon).await;
         send(port, &get(port, "/?code=C&state=S")).await
