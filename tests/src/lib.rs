@@ -4,6 +4,9 @@
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
+//! - [`service`]: the real binaries.
+//! - [`stage`]: both together.
+//! - [`stopwatch`]: real time.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
@@ -11,4 +14,7 @@ pub mod booted;
 mod held;
 pub mod rig;
 pub mod sandbox;
+pub mod service;
 pub mod skip;
+pub mod stage;
+pub mod stopwatch;

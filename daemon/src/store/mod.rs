@@ -30,9 +30,13 @@ use crate::domain::{Client, Gate, Grant, Message, NewEvent, Profile, StoredEvent
 
 #[cfg(any(test, feature = "fakes"))]
 pub mod conformance;
+mod disk;
 #[cfg(any(test, feature = "fakes"))]
 pub mod memory;
+mod mirror;
 mod rules;
+pub mod seal;
+pub mod sled;
 
 #[cfg(any(test, feature = "fakes"))]
 pub use memory::MemoryStore;
@@ -55,9 +59,9 @@ pub enum StoreError {
     /// The disk is too full to take more. Nothing is broken: it works again once there is room.
     #[error("the disk has too little room")]
     Full,
-    /// Something could not be read. Nothing was changed by it.
-    #[error("the store cannot be read: {0}")]
-    Unreadable(String),
+    /// The disk or the engine failed. Nothing was changed by the call.
+    #[error("the store failed: {0}")]
+    Failed(String),
     /// A record cannot be read.
     #[error("{record} cannot be read: {cause}")]
     Damaged {

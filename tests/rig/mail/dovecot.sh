@@ -76,7 +76,7 @@ passdb {
 }
 userdb {
   driver = static
-  args = uid=$peer_uid gid=$peer_gid home=$conf/home/%Lu allow_all_users=yes
+  args = uid=$peer_user gid=$peer_group home=$conf/home/%Lu allow_all_users=yes
 }
 
 # The 4xx and 5xx of the sink go through to the client.
