@@ -136,6 +136,7 @@ pub(crate) fn no_token(profile: &Name, error: Unavailable) -> RpcError {
         Unavailable::RefusedRecently { retry_after } | Unavailable::Held { retry_after } => {
             RpcError::new(Kind::OauthProviderUnavailable, text).retry_after_s(seconds(retry_after))
         }
+        Unavailable::Unwritten(_) => RpcError::new(Kind::StoreReadOnly, text),
         Unavailable::Stopping => RpcError::new(Kind::DaemonShuttingDown, text),
     }
 }
