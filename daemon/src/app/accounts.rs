@@ -27,9 +27,6 @@ impl Names {
 
     /// Who is privileged without a rule.
     pub fn privileged(&self) -> Privileged {
-        Privileged {
-            daemon_uid: rustix::process::geteuid().as_raw(),
-            group: (self.group)(GROUP),
-        }
+        Privileged { daemon_uid: rustix::process::geteuid().as_raw(), group: (self.group)(GROUP) }
     }
 }

@@ -72,17 +72,11 @@ impl Loaded {
     /// Reads the file and its drop-ins.
     pub fn read(paths: &Paths, names: &Names) -> Result<Self, SettingsError> {
         let mut settings = Settings::default();
-        let mut loaded = Self {
-            settings: Arc::default(),
-            warnings: Vec::new(),
-            rules: Vec::new(),
-            origins: BTreeMap::new(),
-        };
+        let mut loaded =
+            Self { settings: Arc::default(), warnings: Vec::new(), rules: Vec::new(), origins: BTreeMap::new() };
         for path in files(paths)? {
-            let text = fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable {
-                path: path.clone(),
-                source,
-            })?;
+            let text =
+                fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable { path: path.clone(), source })?;
             let mut file = parse(&path, &text)?;
             let origin = path.display().to_string();
             for (index, rule) in std::mem::take(&mut file.access).into_iter().enumerate() {
@@ -154,13 +148,7 @@ impl Configurator {
     /// Publishes what was loaded. `needs_restart` lists the keys that are looked at only when the daemon starts.
     pub fn new(paths: Paths, names: Names, loaded: Loaded, needs_restart: &'static [&'static str]) -> Self {
         let (in_force, _) = watch::channel(Arc::clone(&loaded.settings));
-        Self {
-            paths,
-            names,
-            needs_restart,
-            loaded: Mutex::new(loaded),
-            in_force,
-        }
+        Self { paths, names, needs_restart, loaded: Mutex::new(loaded), in_force }
     }
 
     /// The settings in force, now and after every reload.
@@ -249,13 +237,7 @@ fn rule_line(text: &str, index: usize) -> usize {
 
 /// A rule, a warning that it is for nobody, or the mistake in it.
 fn rule_of(rule: Rule, names: &Names) -> Result<Result<AccessRule, String>, String> {
-    let Rule {
-        user,
-        group,
-        uid,
-        gid,
-        ..
-    } = &rule;
+    let Rule { user, group, uid, gid, .. } = &rule;
     let subject = match (user.as_deref(), group.as_deref(), uid, gid) {
         (Some("*"), None, None, None) => Some(Subject::Anyone),
         (Some(user), None, None, None) => (names.user)(user).map(Subject::Uid),

@@ -6,10 +6,8 @@ use frankd_proto::Capability;
 
 use super::*;
 
-const NAMES: Names = Names {
-    user: |name| (name == "www-data").then_some(33),
-    group: |name| (name == "mail").then_some(8),
-};
+const NAMES: Names =
+    Names { user: |name| (name == "www-data").then_some(33), group: |name| (name == "mail").then_some(8) };
 
 struct Folder {
     folder: tempfile::TempDir,
@@ -116,11 +114,20 @@ fn a_mistake_names_the_file_the_line_and_the_key() {
         ("a = \n", "frankd.toml:1: "),
         ("[limits\n", "frankd.toml:1: "),
         ("[[access]]\nuser = \"www-data\"\n", "frankd.toml:1: access[0]: missing field `capabilities`"),
-        ("[[access]]\ncapabilities = [\"fly\"]\nuid = 1\n", "frankd.toml:2: access[0].capabilities[0]: unknown variant"),
+        (
+            "[[access]]\ncapabilities = [\"fly\"]\nuid = 1\n",
+            "frankd.toml:2: access[0].capabilities[0]: unknown variant",
+        ),
         ("\n[[access]]\ncapabilities = [\"submit\"]\n", "frankd.toml:2: access: a rule has exactly one of"),
-        ("[[access]]\ncapabilities = [\"submit\"]\nuid = 1\ngid = 2\n", "frankd.toml:1: access: a rule has exactly one"),
+        (
+            "[[access]]\ncapabilities = [\"submit\"]\nuid = 1\ngid = 2\n",
+            "frankd.toml:1: access: a rule has exactly one",
+        ),
         ("[[access]]\ncapabilities = []\nuid = 1\n", "frankd.toml:1: access: `capabilities` is empty"),
-        ("[[access]]\ncapabilities = [\"submit\"]\nuid = 1\nprofiles = [\"A b\"]\n", "frankd.toml:4: access[0].profiles[0]: a name has"),
+        (
+            "[[access]]\ncapabilities = [\"submit\"]\nuid = 1\nprofiles = [\"A b\"]\n",
+            "frankd.toml:4: access[0].profiles[0]: a name has",
+        ),
         ("[limits]\nrequest_bytes = 100000000\n", "default: limits.large_requests_bytes: must be at least twice"),
         ("[queue]\nuid_percent = 0\n", "frankd.toml: queue.uid_percent: must be from 1 to 100"),
         ("[retry]\njitter = nan\n", "frankd.toml: retry.jitter: must be from 0"),
