@@ -2,9 +2,11 @@
 
 pub mod accounts;
 pub mod command_line;
-pub mod compose;
-mod logins;
+pub mod hardening;
+pub mod lifecycle;
+pub mod logging;
+pub mod notify;
 pub mod paths;
-pub mod run;
 mod schema;
 pub mod settings_file;
+pub mod sockets;

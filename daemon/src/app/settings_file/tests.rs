@@ -163,9 +163,7 @@ fn a_reload_says_what_changed_and_a_wrong_one_changes_nothing() {
 #[test]
 fn the_file_that_is_installed_shows_every_key_with_its_default() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/frankd.toml");
-    let Ok(text) = fs::read_to_string(&path) else {
-        return;
-    };
+    let text = fs::read_to_string(&path).unwrap();
     let mut section = "";
     let mut documented = BTreeMap::new();
     for line in text.lines() {
