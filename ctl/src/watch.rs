@@ -1,0 +1,86 @@
+//! `--watch`: shows a result again as things happen.
+//!
+//! Redraws on events, not by polling, and at most once in the given time; now and then without an event too, so that
+//! "in 52 min" stays true.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use frankd_proto::methods::event::SubscribeParams;
+use frankd_proto::{Method, Subscription};
+
+use crate::app::App;
+use crate::args::{Format, Watch};
+use crate::clock;
+use crate::failure::{Doing, Failure};
+use crate::output::{self, Render};
+use crate::session;
+
+/// Longest time without a redraw.
+const STALE: Duration = Duration::from_secs(30);
+/// Shortest time between two redraws, whatever was asked for.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// Calls a method and prints its result, again and again with `--watch`.
+pub(crate) async fn show<M>(app: &mut App, params: M::Params, doing: Doing, watch: Watch) -> Result<u8, Failure>
+where
+    M: Method,
+    M::Params: Clone,
+    M::Output: Render,
+{
+    let Some(pace) = watch.watch else {
+        return app.show::<M>(params, doing).await;
+    };
+    let session = app.connect().await?;
+    // First the subscription, then the result: what happens between them is not missed.
+    let mut events = session.subscribe(SubscribeParams::default()).await?;
+    let mut first = true;
+    loop {
+        let answer = session.call::<M>(params.clone(), doing.clone()).await?;
+        let text = output::format(&answer, app.format(), app.io.clock.now());
+        draw(app, &text, first)?;
+        first = false;
+        clock::sleep(pace.max(SHORTEST)).await;
+        next_change(&mut events).await?;
+    }
+}
+
+fn draw(app: &mut App, text: &str, first: bool) -> Result<(), Failure> {
+    if app.format() != Format::Table {
+        return app.data(text.as_bytes());
+    }
+    let coloured = output::coloured(app.global.color, app.io.terminal.stdout, &app.io);
+    let text = output::dress(text, coloured);
+    let may_move = app.io.terminal.stdout && app.io.variable("TERM").is_none_or(|term| term != "dumb");
+    let mut frame = String::new();
+    if may_move {
+        // Each line erases its old rest and the last one what is below, so nothing flickers.
+        frame.push_str(if first { "\u{1b}[2J\u{1b}[H" } else { "\u{1b}[H" });
+        let _ = write!(frame, "{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"));
+    } else {
+        frame.push_str(if first { "" } else { "\n" });
+        frame.push_str(&text);
+    }
+    app.data(frame.as_bytes())
+}
+
+/// Waits until something happened since the last redraw, or the picture is stale.
+async fn next_change(events: &mut Subscription) -> Result<(), Failure> {
+    let Some(event) = clock::deadline(STALE, events.next()).await else {
+        return Ok(());
+    };
+    let mut event = event;
+    loop {
+        match event {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(session::refused(Doing::new("follow the events"), error)),
+            None => return Err(session::ended(Doing::new("follow the events"))),
+        }
+        // Those that are here already are one change.
+        event = tokio::select! {
+            biased;
+            event = events.next() => event,
+            () = std::future::ready(()) => return Ok(()),
+        };
+    }
+}
