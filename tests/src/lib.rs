@@ -1,6 +1,7 @@
 //! The end-to-end suite of frankd: what its tests, the demo and the benches are made of.
 //!
 //! - [`architecture`]: the rules of the house.
+//! - [`demo`]: the main job, shown.
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
@@ -8,6 +9,7 @@
 
 pub mod architecture;
 pub mod booted;
+pub mod demo;
 mod held;
 pub mod rig;
 pub mod sandbox;
