@@ -5,6 +5,9 @@
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
+//! - [`service`]: the real binaries.
+//! - [`stage`]: both together.
+//! - [`stopwatch`]: real time.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
@@ -13,4 +16,7 @@ pub mod demo;
 mod held;
 pub mod rig;
 pub mod sandbox;
+pub mod service;
 pub mod skip;
+pub mod stage;
+pub mod stopwatch;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use frankd_proto::methods::event::{Event, Events as Listed};
 use frankd_proto::{EventType, Name};
+use futures::stream::BoxStream;
 use tokio::sync::watch;
 
 use crate::clock::{ClockExt as _, SharedClock};
@@ -121,6 +122,14 @@ impl Follower {
             }
             self.page = page.into();
         }
+    }
+
+    /// The events one by one; it ends when the store does.
+    pub fn stream(self) -> BoxStream<'static, Event> {
+        Box::pin(futures::stream::unfold(self, |mut follower| async move {
+            let event = follower.next().await.ok()?;
+            Some((event, follower))
+        }))
     }
 
     /// The sequence number of the last event that was looked at.

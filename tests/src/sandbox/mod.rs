@@ -38,3 +38,45 @@ pub fn token_check(registry: TokenRegistry, scope: &str, minimum_life: Duration)
         _ => Verdict::Refused,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, header};
+    use hyper::body::Bytes;
+
+    use super::authorization::{AuthMethod, AuthorizationServer, Client, MAIL_SCOPE};
+    use super::*;
+
+    async fn token(server: &AuthorizationServer, scope: &str) -> String {
+        let body = format!("grant_type=client_credentials&client_id=svc&scope={scope}");
+        let request = Request::post("/token")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from(body))
+            .unwrap();
+        let answer = server.answer(request).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_opens_its_mailbox_for_its_scope_and_its_life() {
+        let now = Now::of_tokio("2026-11-23T12:00:00Z".parse().unwrap());
+        let server = AuthorizationServer::new("https://login.sandbox.test", now, 7);
+        server.add_client(Client::service("svc", "", "svc@sandbox.test").with_auth_method(AuthMethod::None));
+        server.set_access_token_life(Duration::from_secs(600));
+        let check = token_check(server.registry(), MAIL_SCOPE, Duration::from_secs(60));
+        let good = token(&server, MAIL_SCOPE).await;
+        let narrow = token(&server, "email").await;
+        assert_eq!(check("SVC@sandbox.test", &good), Verdict::Accepted);
+        assert_eq!(check("other@sandbox.test", &good), Verdict::Refused);
+        assert_eq!(check("svc@sandbox.test", &narrow), Verdict::Refused);
+        assert_eq!(check("svc@sandbox.test", "at-unknown"), Verdict::Refused);
+        tokio::time::advance(Duration::from_secs(540)).await;
+        assert_eq!(check("svc@sandbox.test", &good), Verdict::ExpiresSoon);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(check("svc@sandbox.test", &good), Verdict::Refused);
+        let fresh = token(&server, MAIL_SCOPE).await;
+        server.registry().end_access("svc@sandbox.test");
+        assert_eq!(check("svc@sandbox.test", &fresh), Verdict::Refused);
+    }
+}

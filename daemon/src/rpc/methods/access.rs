@@ -1,13 +1,15 @@
 //! `access.whoami`.
 
+use frankd_proto::Capability;
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::access::{Identity, WhoAmI};
 
-use super::Registrar;
-use crate::rpc::register::CallContext;
+use super::{RegistrationError, Table};
+use crate::rpc::context::CallContext;
 
-pub(super) fn register(registrar: &mut Registrar) {
-    registrar.method::<WhoAmI, _, _>(&(), |(), call, Empty {}| async move { Ok(identity(&call)) });
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<WhoAmI, _, _>(|_, call, Empty {}| async move { Ok(identity(&call)) })?;
+    Ok(())
 }
 
 fn identity(call: &CallContext) -> Identity {
@@ -17,9 +19,9 @@ fn identity(call: &CallContext) -> Identity {
         pid: call.caller.pid,
         user: call.caller.user.clone(),
         socket: call.caller.socket.as_str().to_owned(),
-        capabilities: call.access.capabilities.iter().copied().collect(),
-        profiles: call.access.profiles.clone(),
-        from: call.access.from.clone(),
-        rate_per_hour: call.access.rate_per_hour,
+        capabilities: Capability::ALL.iter().copied().filter(|it| call.access.grant.has(*it)).collect(),
+        profiles: call.access.sending_profiles(),
+        from: call.access.sending_from(),
+        rate_per_hour: call.access.grant.rate_per_hour(),
     }
 }

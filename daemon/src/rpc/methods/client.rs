@@ -1,5 +1,6 @@
 //! `client.*`.
 
+use std::sync::Arc;
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::client::{
     ClientView, Clients, Create, CreateParams, Delete, DeleteParams, Deleted, Get, List, Named, PresetList, Presets,
@@ -7,19 +8,20 @@ use frankd_proto::methods::client::{
 };
 use frankd_proto::{Kind, RpcError};
 
-use super::{Owners, Registrar};
+use super::{Owners, RegistrationError, Table};
 use crate::domain::Client;
 use crate::registry::show;
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<List, _, _>(owners, |owners, _, Empty {}| async move { Ok(list(&owners)) });
-    registrar.method::<Get, _, _>(owners, |owners, _, params| async move { get(&owners, &params) });
-    registrar.method::<Create, _, _>(owners, |owners, _, params| create(owners, params));
-    registrar.method::<Update, _, _>(owners, |owners, _, params| update(owners, params));
-    registrar.method::<Delete, _, _>(owners, |owners, _, params| delete(owners, params));
-    registrar.method::<Presets, _, _>(owners, |owners, _, Empty {}| async move {
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<List, _, _>(|owners, _, Empty {}| async move { Ok(list(&owners)) })?;
+    methods.on::<Get, _, _>(|owners, _, params| async move { get(&owners, &params) })?;
+    methods.on::<Create, _, _>(|owners, _, params| create(owners, params))?;
+    methods.on::<Update, _, _>(|owners, _, params| update(owners, params))?;
+    methods.on::<Delete, _, _>(|owners, _, params| delete(owners, params))?;
+    methods.on::<Presets, _, _>(|owners, _, Empty {}| async move {
         Ok(PresetList { items: owners.registry.view().presets().views() })
-    });
+    })?;
+    Ok(())
 }
 
 fn list(owners: &Owners) -> Clients {
@@ -39,17 +41,17 @@ fn get(owners: &Owners, params: &Named) -> Result<ClientView, RpcError> {
     Ok(shown(owners, client))
 }
 
-async fn create(owners: Owners, params: CreateParams) -> Result<ClientView, RpcError> {
+async fn create(owners: Arc<Owners>, params: CreateParams) -> Result<ClientView, RpcError> {
     let client = owners.changes.create_client(params).await?;
     Ok(shown(&owners, &client))
 }
 
-async fn update(owners: Owners, params: UpdateParams) -> Result<ClientView, RpcError> {
+async fn update(owners: Arc<Owners>, params: UpdateParams) -> Result<ClientView, RpcError> {
     let client = owners.changes.update_client(params).await?;
     Ok(shown(&owners, &client))
 }
 
-async fn delete(owners: Owners, params: DeleteParams) -> Result<Deleted, RpcError> {
+async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, RpcError> {
     let name = params.name.clone();
     owners.changes.delete_client(params).await?;
     Ok(Deleted { name })

@@ -8,7 +8,7 @@ use frankd_proto::methods::config::{Configuration, Show};
 use frankd_proto::methods::system::Reloaded;
 use futures::future::BoxFuture;
 
-use super::{Owners, Registrar};
+use super::{Owners, RegistrationError, Table};
 
 /// The settings and where they come from. `app` owns the files.
 pub trait ConfigReader: fmt::Debug + Send + Sync + 'static {
@@ -19,6 +19,7 @@ pub trait ConfigReader: fmt::Debug + Send + Sync + 'static {
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, RpcError>>;
 }
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<Show, _, _>(owners, |owners, _, Empty {}| async move { Ok(owners.config.show()) });
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<Show, _, _>(|owners, _, Empty {}| async move { Ok(owners.config.show()) })?;
+    Ok(())
 }

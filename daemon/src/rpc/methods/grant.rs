@@ -1,5 +1,6 @@
 //! `grant.*`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::RpcError;
@@ -8,31 +9,32 @@ use frankd_proto::methods::grant::{
     Started, Wait, WaitParams,
 };
 
-use super::{Owners, Registrar, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Grant;
 use crate::registry::View;
-use crate::rpc::register::CallContext;
+use crate::rpc::context::CallContext;
 use crate::status::show;
 
 /// Longest wait of a long poll.
 const LONGEST_WAIT_S: u32 = 120;
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<Start, _, _>(owners, start);
-    registrar.method::<Complete, _, _>(owners, |owners, _, params| complete(owners, params));
-    registrar.method::<Wait, _, _>(owners, |owners, _, params| wait(owners, params));
-    registrar.method::<Get, _, _>(owners, |owners, _, params: ById| async move {
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<Start, _, _>(start)?;
+    methods.on::<Complete, _, _>(|owners, _, params| complete(owners, params))?;
+    methods.on::<Wait, _, _>(|owners, _, params| wait(owners, params))?;
+    methods.on::<Get, _, _>(|owners, _, params: ById| async move {
         let grant = owners.grants.grant(params.id)?;
-        Ok(shown(&owners.registry.view(), &grant))
-    });
-    registrar.method::<List, _, _>(owners, |owners, _, params| async move { list(&owners, &params) });
-    registrar.method::<Cancel, _, _>(owners, |owners, _, params: ById| async move {
+        shown(&owners.registry.view(), &grant)
+    })?;
+    methods.on::<List, _, _>(|owners, _, params| async move { list(&owners, &params) })?;
+    methods.on::<Cancel, _, _>(|owners, _, params: ById| async move {
         let grant = owners.grants.cancel(params.id).await?;
-        Ok(shown(&owners.registry.view(), &grant))
-    });
+        shown(&owners.registry.view(), &grant)
+    })?;
+    Ok(())
 }
 
-async fn start(owners: Owners, call: CallContext, params: StartParams) -> Result<Started, RpcError> {
+async fn start(owners: Arc<Owners>, call: CallContext, params: StartParams) -> Result<Started, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.profile)?;
     let begun = owners.grants.begin(profile.id, params.via, params.port, call.caller.uid).await?;
@@ -43,7 +45,7 @@ async fn start(owners: Owners, call: CallContext, params: StartParams) -> Result
     })
 }
 
-async fn complete(owners: Owners, params: CompleteParams) -> Result<Completed, RpcError> {
+async fn complete(owners: Arc<Owners>, params: CompleteParams) -> Result<Completed, RpcError> {
     let grant = owners.grants.complete(params.id, params.redirect_url).await?;
     let view = owners.registry.view();
     let profile = view.profile(grant.profile).ok_or_else(|| {
@@ -53,10 +55,10 @@ async fn complete(owners: Owners, params: CompleteParams) -> Result<Completed, R
     Ok(Completed { grant: shown(&view, &grant), token })
 }
 
-async fn wait(owners: Owners, params: WaitParams) -> Result<GrantView, RpcError> {
+async fn wait(owners: Arc<Owners>, params: WaitParams) -> Result<GrantView, RpcError> {
     let timeout = Duration::from_secs(u64::from(params.timeout_s.unwrap_or(60).min(LONGEST_WAIT_S)));
     let grant = owners.grants.wait(params.id, timeout).await?;
-    Ok(shown(&owners.registry.view(), &grant))
+    shown(&owners.registry.view(), &grant)
 }
 
 fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
@@ -66,6 +68,6 @@ fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
     Ok(Grants { items: grants.iter().map(|grant| shown(&view, grant)).collect() })
 }
 
-fn shown(view: &View, grant: &Grant) -> GrantView {
+fn shown(view: &View, grant: &Grant) -> Result<GrantView, RpcError> {
     show::grant(view, grant)
 }

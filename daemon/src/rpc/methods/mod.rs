@@ -19,9 +19,10 @@ mod translate;
 use std::fmt;
 use std::sync::Arc;
 
-use frankd_proto::{Kind, Name, RpcError, Secret};
+use frankd_proto::{Kind, Method, Name, RpcError, Secret};
 
-use super::register::Registrar;
+use super::context::CallContext;
+use super::registrar::{Registrar, RegistrationError};
 use crate::changes::Changes;
 use crate::clock::SharedClock;
 use crate::domain::Profile;
@@ -34,10 +35,8 @@ use crate::tokens::Tokens;
 use crate::trials::Trials;
 
 pub use config::ConfigReader;
-pub use message::submit_raw;
 
 /// Everything that the methods call.
-#[derive(Clone)]
 pub struct Owners {
     /// Clients and profiles.
     pub registry: Arc<Registry>,
@@ -70,18 +69,37 @@ impl fmt::Debug for Owners {
 }
 
 /// Registers every method of the contract.
-pub fn register(registrar: &mut Registrar, owners: &Owners) {
-    access::register(registrar);
-    client::register(registrar, owners);
-    config::register(registrar, owners);
-    event::register(registrar, owners);
-    grant::register(registrar, owners);
-    message::register(registrar, owners);
-    profile::register(registrar, owners);
-    queue::register(registrar, owners);
-    system::register(registrar, owners);
-    test::register(registrar, owners);
-    token::register(registrar, owners);
+pub fn register(registrar: &mut Registrar, owners: &Arc<Owners>) -> Result<(), RegistrationError> {
+    let mut methods = Table { registrar, owners: Arc::clone(owners) };
+    access::register(&mut methods)?;
+    client::register(&mut methods)?;
+    config::register(&mut methods)?;
+    event::register(&mut methods)?;
+    grant::register(&mut methods)?;
+    message::register(&mut methods)?;
+    profile::register(&mut methods)?;
+    queue::register(&mut methods)?;
+    system::register(&mut methods)?;
+    test::register(&mut methods)?;
+    token::register(&mut methods)
+}
+
+/// Registers methods that all get the owners.
+struct Table<'a> {
+    registrar: &'a mut Registrar,
+    owners: Arc<Owners>,
+}
+
+impl Table<'_> {
+    fn on<M, F, Fut>(&mut self, function: F) -> Result<(), RegistrationError>
+    where
+        M: Method,
+        F: Fn(Arc<Owners>, CallContext, M::Params) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<M::Output, RpcError>> + Send + 'static,
+    {
+        let owners = Arc::clone(&self.owners);
+        self.registrar.method::<M, _, _>(move |call, params| function(Arc::clone(&owners), call, params)).map(drop)
+    }
 }
 
 /// The profile of that name, or the error that says there is none.

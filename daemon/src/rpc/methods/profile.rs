@@ -1,5 +1,6 @@
 //! `profile.*`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::RpcError;
@@ -9,18 +10,19 @@ use frankd_proto::methods::profile::{
     Create, CreateParams, Delete, Get, List, Pause, PauseParams, ProfileView, Profiles, Resume, Update, UpdateParams,
 };
 
-use super::{Owners, Registrar, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Profile;
 use crate::registry::show;
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<List, _, _>(owners, |owners, _, Empty {}| async move { Ok(list(&owners)) });
-    registrar.method::<Get, _, _>(owners, |owners, _, params| async move { get(&owners, &params) });
-    registrar.method::<Create, _, _>(owners, |owners, _, params| create(owners, params));
-    registrar.method::<Update, _, _>(owners, |owners, _, params| update(owners, params));
-    registrar.method::<Delete, _, _>(owners, |owners, _, params| delete(owners, params));
-    registrar.method::<Pause, _, _>(owners, |owners, _, params| pause(owners, params));
-    registrar.method::<Resume, _, _>(owners, |owners, _, params| resume(owners, params));
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<List, _, _>(|owners, _, Empty {}| async move { Ok(list(&owners)) })?;
+    methods.on::<Get, _, _>(|owners, _, params| async move { get(&owners, &params) })?;
+    methods.on::<Create, _, _>(|owners, _, params| create(owners, params))?;
+    methods.on::<Update, _, _>(|owners, _, params| update(owners, params))?;
+    methods.on::<Delete, _, _>(|owners, _, params| delete(owners, params))?;
+    methods.on::<Pause, _, _>(|owners, _, params| pause(owners, params))?;
+    methods.on::<Resume, _, _>(|owners, _, params| resume(owners, params))?;
+    Ok(())
 }
 
 fn list(owners: &Owners) -> Profiles {
@@ -35,30 +37,30 @@ fn get(owners: &Owners, params: &Named) -> Result<ProfileView, RpcError> {
     profile_named(&view, &params.name).map(|profile| shown(owners, profile))
 }
 
-async fn create(owners: Owners, params: CreateParams) -> Result<ProfileView, RpcError> {
+async fn create(owners: Arc<Owners>, params: CreateParams) -> Result<ProfileView, RpcError> {
     let profile = owners.changes.create_profile(params).await?;
     Ok(shown(&owners, &profile))
 }
 
-async fn update(owners: Owners, params: UpdateParams) -> Result<ProfileView, RpcError> {
+async fn update(owners: Arc<Owners>, params: UpdateParams) -> Result<ProfileView, RpcError> {
     let profile = owners.changes.update_profile(params).await?;
     Ok(shown(&owners, &profile))
 }
 
-async fn delete(owners: Owners, params: DeleteParams) -> Result<Deleted, RpcError> {
+async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, RpcError> {
     let name = params.name.clone();
     owners.changes.delete_profile(params).await?;
     Ok(Deleted { name })
 }
 
-async fn pause(owners: Owners, params: PauseParams) -> Result<ProfileView, RpcError> {
+async fn pause(owners: Arc<Owners>, params: PauseParams) -> Result<ProfileView, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.name)?;
     owners.queue.pause(profile.id, params.for_s.map(Duration::from_secs), params.reason).await?;
     Ok(shown(&owners, profile))
 }
 
-async fn resume(owners: Owners, params: Named) -> Result<ProfileView, RpcError> {
+async fn resume(owners: Arc<Owners>, params: Named) -> Result<ProfileView, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.name)?;
     owners.queue.resume(profile.id).await?;

@@ -3,8 +3,9 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::queue::Summary;
 
-use super::{Owners, Registrar};
+use super::{Owners, RegistrationError, Table};
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<Summary, _, _>(owners, |owners, _, Empty {}| async move { Ok(owners.queue.summary().await?) });
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<Summary, _, _>(|owners, _, Empty {}| async move { Ok(owners.queue.summary().await?) })?;
+    Ok(())
 }

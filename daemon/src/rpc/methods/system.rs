@@ -3,11 +3,12 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::system::{Info, Ping, Pong, Reload, Status};
 
-use super::{Owners, Registrar};
+use super::{Owners, RegistrationError, Table};
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<Ping, _, _>(owners, |owners, _, Empty {}| async move { Ok(Pong { now: owners.clock.wall() }) });
-    registrar.method::<Info, _, _>(owners, |owners, _, Empty {}| async move { Ok(owners.status.info()) });
-    registrar.method::<Status, _, _>(owners, |owners, _, Empty {}| async move { Ok(owners.status.glance().await?) });
-    registrar.method::<Reload, _, _>(owners, |owners, _, Empty {}| async move { owners.config.reload().await });
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<Ping, _, _>(|owners, _, Empty {}| async move { Ok(Pong { now: owners.clock.wall() }) })?;
+    methods.on::<Info, _, _>(|owners, _, Empty {}| async move { Ok(owners.status.info()) })?;
+    methods.on::<Status, _, _>(|owners, _, Empty {}| async move { Ok(owners.status.glance().await?) })?;
+    methods.on::<Reload, _, _>(|owners, _, Empty {}| async move { owners.config.reload().await })?;
+    Ok(())
 }

@@ -1,16 +1,17 @@
 //! `token.*`: the one method that hands out a secret, and its relatives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::methods::token::{
     Get, GetParams, Info, OfProfile, Refresh, Revoke, RevokeParams, Revoked, Token, TokenInfo,
 };
-use frankd_proto::{Kind, Name, ProfileKind, RpcError};
+use frankd_proto::{Kind, Method as _, Name, Need, ProfileKind, RpcError};
 
-use super::{Owners, Registrar, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Profile;
 use crate::registry::View;
-use crate::rpc::register::CallContext;
+use crate::rpc::context::CallContext;
 use crate::status::show;
 use crate::tokens::Forced;
 
@@ -19,22 +20,23 @@ const DEFAULT_WAIT_S: u32 = 10;
 const LONGEST_WAIT_S: u32 = 120;
 const REFRESH_WAIT: Duration = Duration::from_secs(60);
 
-pub(super) fn register(registrar: &mut Registrar, owners: &Owners) {
-    registrar.method::<Info, _, _>(owners, |owners, call, params| async move { info(&owners, &call, &params) });
-    registrar.method::<Get, _, _>(owners, get);
-    registrar.method::<Refresh, _, _>(owners, |owners, _, params| refresh(owners, params));
-    registrar.method::<Revoke, _, _>(owners, |owners, _, params| revoke(owners, params));
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<Info, _, _>(|owners, call, params| async move { info(&owners, &call, &params) })?;
+    methods.on::<Get, _, _>(get)?;
+    methods.on::<Refresh, _, _>(|owners, _, params| refresh(owners, params))?;
+    methods.on::<Revoke, _, _>(|owners, _, params| revoke(owners, params))?;
+    Ok(())
 }
 
 fn info(owners: &Owners, call: &CallContext, params: &OfProfile) -> Result<TokenInfo, RpcError> {
     let view = owners.registry.view();
-    let profile = with_token(&view, call, &params.profile)?;
+    let profile = with_token(&view, call, Info::NEEDS, &params.profile)?;
     Ok(shown(owners, profile))
 }
 
-async fn get(owners: Owners, call: CallContext, params: GetParams) -> Result<Token, RpcError> {
+async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Result<Token, RpcError> {
     let view = owners.registry.view();
-    let profile = with_token(&view, &call, &params.profile)?;
+    let profile = with_token(&view, &call, Get::NEEDS, &params.profile)?;
     let min_valid = params.min_valid_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(DEFAULT_WAIT_S).min(LONGEST_WAIT_S)));
     let issued = owners.tokens.get(profile.id, min_valid, wait).await?;
@@ -49,26 +51,23 @@ async fn get(owners: Owners, call: CallContext, params: GetParams) -> Result<Tok
     })
 }
 
-async fn refresh(owners: Owners, params: OfProfile) -> Result<TokenInfo, RpcError> {
+async fn refresh(owners: Arc<Owners>, params: OfProfile) -> Result<TokenInfo, RpcError> {
     let view = owners.registry.view();
     let profile = oauth2(profile_named(&view, &params.profile)?)?;
     owners.tokens.refresh(profile.id, Forced::Operator, REFRESH_WAIT).await?;
     Ok(shown(&owners, profile))
 }
 
-async fn revoke(owners: Owners, params: RevokeParams) -> Result<Revoked, RpcError> {
+async fn revoke(owners: Arc<Owners>, params: RevokeParams) -> Result<Revoked, RpcError> {
     let view = owners.registry.view();
     let profile = oauth2(profile_named(&view, &params.profile)?)?;
     let revocation = owners.tokens.revoke(profile.id, params.local_only).await?;
     Ok(Revoked { remote: revocation.remote, detail: revocation.detail, token: shown(&owners, profile) })
 }
 
-/// The profile, if this caller may have its token. Others are not told whether it exists.
-fn with_token<'a>(view: &'a View, call: &CallContext, name: &Name) -> Result<&'a Profile, RpcError> {
-    if call.access.profiles.as_ref().is_some_and(|profiles| !profiles.contains(name)) {
-        return Err(RpcError::new(Kind::AccessDenied, format!("your access rule does not list the profile {name}"))
-            .hint("frankctl access whoami"));
-    }
+/// The profile, if a rule of the caller covers it.
+fn with_token<'a>(view: &'a View, call: &CallContext, needs: Need, name: &Name) -> Result<&'a Profile, RpcError> {
+    call.access.check_profile(needs, name)?;
     oauth2(profile_named(view, name)?)
 }
 

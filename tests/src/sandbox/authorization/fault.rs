@@ -1,59 +1,21 @@
-//! How the authorization server misbehaves, and the one place where it does.
+//! How the authorization server can misbehave: every fault by name, and tables of odd answers.
 //!
 //! A fault is armed for an endpoint and a number of requests; the first armed fault of an endpoint strikes. What it does
 //! falls into three: the request is swallowed, another answer is given *instead* (nothing is decided), or the request is
 //! decided and the answer is lost, delayed or *altered*. The difference matters: a decided refresh has rotated the token.
 
-use std::collections::VecDeque;
-use std::io;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use hyper::body::Bytes;
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value, json};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
 
-use super::journal::Endpoint;
-use crate::sandbox::clock::wait;
+use super::strike::{Act, Alteration, Canned};
 
 /// One misbehaviour.
 #[derive(Clone, Debug)]
 pub struct Fault {
     name: &'static str,
-    act: Act,
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Hang,
-    Reset,
-    Slow(Duration),
-    Late(Duration),
-    DropResponse,
-    Instead(Canned),
-    Altered(Alteration),
-}
-
-/// An answer that does not come from the server's rules.
-#[derive(Clone, Debug)]
-struct Canned {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
-}
-
-/// What is changed in an answer that was decided properly.
-#[derive(Clone, Debug)]
-enum Alteration {
-    Field(&'static str, Value),
-    Without(&'static str),
-    Repeated(&'static str),
-    ScopeAsArray,
-    Status(u16),
-    Header(&'static str, String),
-    DateSkewed(SignedDuration),
-    Bom,
-    PaddedTo(usize),
+    pub(super) act: Act,
 }
 
 const HTML: &str = "<!DOCTYPE html><title>Sign in to the guest network</title><p>Please accept the terms.</p>\n";
@@ -195,6 +157,12 @@ impl Fault {
         Self::altered("header", Alteration::Header(name, value.to_owned()))
     }
 
+    /// Leaves a header of a proper answer out.
+    #[must_use]
+    pub fn without_header(name: &'static str) -> Self {
+        Self::altered("without_header", Alteration::WithoutHeader(name))
+    }
+
     /// Skews the `Date` header by so many seconds.
     #[must_use]
     pub fn date_skewed(seconds: i64) -> Self {
@@ -232,7 +200,9 @@ impl Fault {
             ("expires_in is 2^63", Self::field("expires_in", json!(1_u64 << 63))),
             ("token_type is lower case", Self::field("token_type", json!("bearer"))),
             ("token_type is missing", Self::without("token_type")),
+            ("token_type is null", Self::field("token_type", Value::Null)),
             ("scope is an array", Self::scope_as_array()),
+            ("scope has spaces too many", Self::scope("smtp.send  openid ")),
             ("scope is comma-separated", Self::scope("smtp.send,openid")),
             ("scope is empty", Self::scope("")),
             ("a key comes twice", Self::repeated("access_token")),
@@ -240,6 +210,10 @@ impl Fault {
             ("the status is 201", Self::status_of_answer(201)),
             ("the type is text/html", Self::header("content-type", "text/html")),
             ("the type is text/javascript", Self::header("content-type", "text/javascript; charset=utf-8")),
+            ("the type is text/plain", Self::header("content-type", "text/plain")),
+            ("the type is application/vnd.example+json", Self::header("content-type", "application/vnd.example+json")),
+            ("the type is missing", Self::without_header("content-type")),
+            ("the refresh token is false", Self::field("refresh_token", json!(false))),
             ("the refresh token is empty", Self::field("refresh_token", json!(""))),
             ("the clock is an hour ahead", Self::date_skewed(3600)),
             ("the clock is an hour behind", Self::date_skewed(-3600)),
@@ -255,6 +229,7 @@ impl Fault {
             ("access_token has ^A", Self::field("access_token", json!("good\u{1}auth=Bearer other"))),
             ("access_token is missing", Self::without("access_token")),
             ("token_type is DPoP", Self::field("token_type", json!("DPoP"))),
+            ("token_type is empty", Self::field("token_type", json!(""))),
             ("the body is a page", Self::html_200()),
             ("the body is empty", Self::status(200, "", &[])),
             ("the body is 1 MiB", Self::padded_to(1 << 20)),
@@ -266,6 +241,9 @@ impl Fault {
             ("429 for a minute", Self::too_many_requests(60)),
             ("503", Self::unavailable()),
             ("an unknown error", Self::error(400, "the_dog_ate_it")),
+            ("the error is an object", Self::error_object(400, &json!({ "error": { "code": 400, "message": "no" } }))),
+            ("the errors are a list", Self::error_object(400, &json!({ "errors": [{ "message": "no" }] }))),
+            ("a page with 400", Self::status(400, HTML, &[("content-type", "text/html")])),
             ("invalid_client", Self::invalid_client()),
             ("the connection is reset", Self::reset()),
         ]
@@ -295,137 +273,4 @@ impl Fault {
 
 fn html_type() -> Vec<(&'static str, String)> {
     vec![("content-type", "text/html; charset=utf-8".to_owned())]
-}
-
-/// The faults that wait for their requests.
-#[derive(Debug, Default)]
-pub(super) struct Faults(VecDeque<(Endpoint, Fault, usize)>);
-
-impl Faults {
-    /// Arms `fault` for the next `times` requests to `endpoint`, behind those armed before.
-    pub(super) fn arm(&mut self, endpoint: Endpoint, fault: Fault, times: usize) {
-        self.0.push_back((endpoint, fault, times));
-    }
-
-    /// Disarms everything.
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// The fault that strikes the next request to `endpoint`.
-    pub(super) fn take(&mut self, endpoint: Endpoint) -> Option<Fault> {
-        let place = self.0.iter().position(|(armed, _, _)| *armed == endpoint)?;
-        let (_, fault, times) = self.0.get_mut(place)?;
-        *times = times.saturating_sub(1);
-        let (fault, spent) = (fault.clone(), *times == 0);
-        if spent {
-            self.0.remove(place);
-        }
-        Some(fault)
-    }
-}
-
-/// Lets `fault` strike one request, which `decide` decides: the only place where the server misbehaves.
-pub(super) async fn strike(
-    fault: Option<Fault>,
-    now: Timestamp,
-    decide: impl FnOnce() -> Response<Bytes>,
-) -> io::Result<Response<Bytes>> {
-    let Some(fault) = fault else { return Ok(decide()) };
-    match fault.act {
-        Act::Hang => std::future::pending().await,
-        Act::Reset => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-        Act::DropResponse => {
-            decide();
-            Err(io::Error::from(io::ErrorKind::UnexpectedEof))
-        }
-        Act::Slow(time) => {
-            wait(time).await;
-            Ok(decide())
-        }
-        Act::Late(time) => {
-            let response = decide();
-            wait(time).await;
-            Ok(response)
-        }
-        Act::Instead(canned) => Ok(canned.response(now)),
-        Act::Altered(alteration) => Ok(alteration.of(decide(), now)),
-    }
-}
-
-impl Canned {
-    fn response(self, now: Timestamp) -> Response<Bytes> {
-        let mut response = Response::new(self.body);
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        set(&mut response, "date", &http_date(now));
-        for (name, value) in &self.headers {
-            set(&mut response, name, value);
-        }
-        response
-    }
-}
-
-impl Alteration {
-    fn of(self, mut response: Response<Bytes>, now: Timestamp) -> Response<Bytes> {
-        match self {
-            Self::Field(name, value) => edit(&mut response, |object| {
-                object.insert(name.to_owned(), value);
-            }),
-            Self::Without(name) => edit(&mut response, |object| {
-                object.remove(name);
-            }),
-            Self::ScopeAsArray => edit(&mut response, |object| {
-                let scope = object.get("scope").and_then(Value::as_str).unwrap_or_default();
-                let list: Vec<&str> = scope.split_whitespace().collect();
-                let list = json!(list);
-                object.insert("scope".to_owned(), list);
-            }),
-            Self::Repeated(name) => {
-                let rest = response.body().strip_prefix(b"{").unwrap_or_default();
-                let body = [format!("{{\"{name}\":\"the-first-of-two\",").as_bytes(), rest].concat();
-                *response.body_mut() = body.into();
-            }
-            Self::Status(status) => {
-                *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-            }
-            Self::Header(name, value) => set(&mut response, name, &value),
-            Self::DateSkewed(by) => set(&mut response, "date", &http_date(now.saturating_add(by).unwrap_or(now))),
-            Self::Bom => {
-                let body = [b"\xef\xbb\xbf".as_slice(), response.body()].concat();
-                *response.body_mut() = body.into();
-            }
-            Self::PaddedTo(octets) => {
-                let mut body = response.body().to_vec();
-                body.resize(octets.max(body.len()), b' ');
-                *response.body_mut() = body.into();
-            }
-        }
-        response
-    }
-}
-
-/// Changes the JSON object of a response; an answer without one stays as it is.
-fn edit(response: &mut Response<Bytes>, change: impl FnOnce(&mut Map<String, Value>)) {
-    if let Ok(Value::Object(mut object)) = serde_json::from_slice(response.body()) {
-        change(&mut object);
-        *response.body_mut() = Value::Object(object).to_string().into();
-    }
-}
-
-fn set(response: &mut Response<Bytes>, name: &'static str, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(HeaderName::from_static(name), value);
-    }
-}
-
-/// The moment as an HTTP date (RFC 9110 §5.6.7); empty outside of its range.
-pub(super) fn http_date(now: Timestamp) -> String {
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap_or_default()
-}
-
-/// Sets the headers that every proper answer has.
-pub(super) fn usual_headers(response: &mut Response<Bytes>, content_type: &'static str, now: Timestamp) {
-    set(response, "date", &http_date(now));
-    set(response, "content-type", content_type);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

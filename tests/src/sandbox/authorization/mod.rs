@@ -13,6 +13,7 @@ mod form;
 mod journal;
 mod ledger;
 mod pages;
+mod strike;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -34,10 +35,10 @@ pub use journal::{Endpoint, Entry, Remark};
 pub use ledger::TokenOwner;
 
 use super::clock::{Now, wait};
-use fault::Faults;
 use journal::Journal;
 use ledger::Ledger;
 use pages::Interaction;
+use strike::Faults;
 
 /// Everything that the rules read and write.
 struct State {
@@ -223,7 +224,7 @@ impl AuthorizationServer {
             entry.status = fault.status_instead();
             self.0.state().journal.entries.push(entry.clone());
         }
-        fault::strike(fault, came_at, || self.decide(entry, &request)).await
+        strike::strike(fault, came_at, || self.decide(entry, &request)).await
     }
 
     fn decide(&self, mut entry: Entry, request: &Request<Bytes>) -> Response<Bytes> {

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::client::{Client, User};
-use super::fault::usual_headers;
 use super::form::{Form, escape};
 use super::ledger::{Code, end_of};
+use super::strike::usual_headers;
 use super::{Decided, State};
 
 /// An authorization request that a person is deciding on.

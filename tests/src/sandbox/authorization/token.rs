@@ -13,10 +13,10 @@ use ring::{digest, hmac};
 use serde_json::{Map, Value, json};
 
 use super::client::{AuthMethod, Client, RefreshTokens};
-use super::fault::usual_headers;
 use super::form::{Form, decode};
 use super::journal::Remark;
 use super::ledger::{TokenOwner, end_of};
+use super::strike::usual_headers;
 use super::{Decided, State};
 
 /// A refusal of the token endpoint (RFC 6749 §5.2).

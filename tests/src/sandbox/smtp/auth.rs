@@ -25,23 +25,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(mechanism) => mechanism,
             Err(refusal) => return self.answer(Phase::Auth, None, |_| Reply::of(refusal)).await,
         };
-        let first = match initial {
-            Some(text) => {
-                let fault = self.server.strikes(Phase::Auth);
-                if fault.is_some() {
-                    return self.answer_struck(fault, |_| Reply::of("451 4.7.0 Not now")).await;
-                }
-                text.to_owned()
+        let first = if let Some(text) = initial {
+            let fault = self.server.strikes(Phase::Auth);
+            if fault.is_some() {
+                return self.answer_struck(fault, |_| Reply::of("451 4.7.0 Not now")).await;
             }
-            None => {
-                let prompt = if mechanism == Mechanism::Login { "334 VXNlcm5hbWU6" } else { "334 " };
-                match self.answer(Phase::Auth, None, |_| Reply::of(prompt)).await? {
-                    334 => match self.response().await? {
-                        Ok(text) => text,
-                        Err(refusal) => return self.say(&Reply::of(refusal)).await,
-                    },
-                    code => return Ok(code),
-                }
+            text.to_owned()
+        } else {
+            let prompt = if mechanism == Mechanism::Login { "334 VXNlcm5hbWU6" } else { "334 " };
+            let code = self.answer(Phase::Auth, None, |_| Reply::of(prompt)).await?;
+            if code != 334 {
+                return Ok(code);
+            }
+            match self.response().await? {
+                Ok(text) => text,
+                Err(refusal) => return self.say(&Reply::of(refusal)).await,
             }
         };
         let credentials = match mechanism {

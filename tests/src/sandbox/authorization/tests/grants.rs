@@ -107,7 +107,9 @@ async fn strict_rotation_kills_the_family_when_an_old_token_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn grace_forgives_for_a_while_and_then_kills() {
     let server = server();
-    server.update_client("web", |client| client.rotation = Rotation::Grace(Duration::from_secs(10)));
+    server.update_client("web", |client| {
+        client.rotation = Rotation::Grace(Duration::from_secs(10));
+    });
     let (_, first) = consent(&server).await;
     assert_eq!(refresh(&server, &first).await.0, 200);
     tokio::time::advance(Duration::from_secs(9)).await;
@@ -141,7 +143,9 @@ async fn the_other_rotations_keep_every_token_good() {
 async fn a_refresh_token_dies_of_idleness_and_of_another_client() {
     let server = server();
     server.add_client(Client::interactive("web2", "s3cret2"));
-    server.update_client("web", |client| client.refresh_token_idle = Some(Duration::from_secs(100)));
+    server.update_client("web", |client| {
+        client.refresh_token_idle = Some(Duration::from_secs(100));
+    });
     let (_, token) = consent(&server).await;
     let stolen = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
     assert_eq!(super::token(&server, ("web2", "s3cret2"), &stolen).await.0, 400);

@@ -176,7 +176,7 @@ async fn replies_can_be_hard_to_read() {
     assert_eq!(octets(Fault::reply(b"250 caf\xe9"), 99).await, b"250 caf\xe9\r\n");
     assert_eq!(octets(Fault::raw("what?\r\n"), 99).await, b"what?\r\n");
     let long = octets(Fault::long_line(100_000), 200_000).await;
-    assert_eq!((long.len(), long.iter().filter(|octet| **octet == b'\n').count()), (100_000, 1));
+    assert!(long.len() == 100_000 && !long[..99_999].contains(&b'\n'));
     let many = String::from_utf8(octets(Fault::many_lines(500), 100_000).await).unwrap();
     assert_eq!((many.matches("250-").count(), many.matches("250 ").count()), (499, 1));
     let endless = octets(Fault::endless(), 1 << 20).await;

@@ -26,11 +26,15 @@ async fn every_mechanism_lets_in_with_and_without_an_initial_response() {
     assert_eq!(wire.ask("AUTH LOGIN").await, "334 VXNlcm5hbWU6");
     assert_eq!(wire.ask(&STANDARD.encode("a@sandbox.test")).await, "334 UGFzc3dvcmQ6");
     assert!(wire.ask(&STANDARD.encode("pw")).await.starts_with("235 "));
+    let mut wire = greeted(&server).await;
+    let named = format!("AUTH LOGIN {}", STANDARD.encode("a@sandbox.test"));
+    assert_eq!(wire.ask(&named).await, "334 UGFzc3dvcmQ6");
+    assert!(wire.ask(&STANDARD.encode("pw")).await.starts_with("235 "));
     let logins = server.logins();
-    assert_eq!(logins.len(), 7);
+    assert_eq!(logins.len(), 8);
     assert!(logins.iter().all(|login| login.accepted && login.user == "a@sandbox.test"));
     let forms: Vec<bool> = logins.iter().map(|login| login.initial_response).collect();
-    assert_eq!(forms, [true, false, true, false, true, false, false]);
+    assert_eq!(forms, [true, false, true, false, true, false, false, true]);
     assert_eq!(server.offences(), Vec::<String>::new());
 }
 
