@@ -27,7 +27,7 @@ impl Screen {
 
     /// Shows a command as it is typed.
     pub(super) fn command(self, line: &str) {
-        self.line(self.dressed("1", &format!("$ {line}")));
+        self.line(&self.dressed("1", &format!("$ {line}")));
     }
 
     /// Shows a line of output.
