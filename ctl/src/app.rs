@@ -108,9 +108,7 @@ impl App {
             return Ok(());
         }
         if !self.may_ask() {
-            return Err(Failure::Usage(format!(
-                "{question} needs --yes, since nobody can be asked here"
-            )));
+            return Err(Failure::Usage(format!("{question} needs --yes, since nobody can be asked here")));
         }
         let answer = self.ask(&format!("{question}? [y/N] "))?;
         if matches!(answer.as_deref().map(str::trim), Some("y" | "Y" | "yes")) {
@@ -134,10 +132,7 @@ impl App {
             self.io.stdin.read_to_end(&mut octets).map_err(stdin_failed)?;
             return Ok(octets);
         }
-        std::fs::read(path).map_err(|source| Failure::Input {
-            what: path.display().to_string(),
-            source,
-        })
+        std::fs::read(path).map_err(|source| Failure::Input { what: path.display().to_string(), source })
     }
 
     /// Reads text from a file, or from standard input where the path is `-`.
@@ -159,8 +154,5 @@ pub(crate) const MAX_LINE: usize = 16 * 1024;
 
 /// Standard input cannot be read.
 pub(crate) fn stdin_failed(source: io::Error) -> Failure {
-    Failure::Input {
-        what: "standard input".to_owned(),
-        source,
-    }
+    Failure::Input { what: "standard input".to_owned(), source }
 }

@@ -99,10 +99,7 @@ pub(crate) struct Doing {
 impl Doing {
     /// Names the deed.
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            ..Self::default()
-        }
+        Self { what: what.into(), ..Self::default() }
     }
 
     /// Names the deed and the profile that it is done to: `verb profile NAME`.
@@ -112,10 +109,7 @@ impl Doing {
 
     /// Names the deed and the client that it is done to: `verb client NAME`.
     pub(crate) fn client(verb: &str, name: &Name) -> Self {
-        Self {
-            client: Some(name.clone()),
-            ..Self::new(format!("{verb} client {name}"))
-        }
+        Self { client: Some(name.clone()), ..Self::new(format!("{verb} client {name}")) }
     }
 
     /// Says which profile it is about.
@@ -263,23 +257,11 @@ fn unreachable(out: &mut String, tried: &[ConnectError]) {
         fact(out, "tried", &format!("{}: {}", attempt.path.display(), attempt.source));
     }
     if tried.iter().any(denied) {
-        fact(
-            out,
-            "cause",
-            "The socket is there, and its mode does not let this user in.",
-        );
-        fact(
-            out,
-            "fix",
-            "`sudo usermod -aG frankd USER`, then log in again; members of group frankd may use it",
-        );
+        fact(out, "cause", "The socket is there, and its mode does not let this user in.");
+        fact(out, "fix", "`sudo usermod -aG frankd USER`, then log in again; members of group frankd may use it");
     } else {
         fact(out, "cause", "frankd does not run, or listens elsewhere.");
-        fact(
-            out,
-            "fix",
-            "`sudo systemctl start frankd`, or name the socket: `frankctl --host unix:///PATH status`",
-        );
+        fact(out, "fix", "`sudo systemctl start frankd`, or name the socket: `frankctl --host unix:///PATH status`");
     }
 }
 
@@ -335,10 +317,8 @@ mod tests {
             error_description: Some("AADSTS50173".to_owned()),
             correlation_id: None,
         });
-        let failure = Failure::Refused {
-            doing: Doing::profile("test", &"alerts".parse().unwrap()),
-            error: Box::new(error),
-        };
+        let failure =
+            Failure::Refused { doing: Doing::profile("test", &"alerts".parse().unwrap()), error: Box::new(error) };
         let report = failure.report();
         for part in [
             "error: failed to test profile alerts: the login was refused\n",
@@ -356,28 +336,18 @@ mod tests {
     #[test]
     fn a_hint_of_the_daemon_wins() {
         let error = RpcError::new(Kind::GrantRequired, "no grant").hint("ask Alice");
-        let failure = Failure::Refused {
-            doing: Doing::new("send"),
-            error: Box::new(error),
-        };
+        let failure = Failure::Refused { doing: Doing::new("send"), error: Box::new(error) };
         assert!(failure.report().contains("fix        ask Alice\n"));
         assert!(!failure.report().contains("frankctl grant PROFILE`\n"));
     }
 
     #[test]
     fn a_forbidden_socket_names_the_group_and_is_no_absent_daemon() {
-        let attempt = |kind: io::ErrorKind| ConnectError {
-            path: "/run/frankd/control.sock".into(),
-            source: kind.into(),
-        };
-        let absent = Failure::Unreachable {
-            tried: vec![attempt(io::ErrorKind::NotFound)],
-        };
+        let attempt =
+            |kind: io::ErrorKind| ConnectError { path: "/run/frankd/control.sock".into(), source: kind.into() };
+        let absent = Failure::Unreachable { tried: vec![attempt(io::ErrorKind::NotFound)] };
         let forbidden = Failure::Unreachable {
-            tried: vec![
-                attempt(io::ErrorKind::NotFound),
-                attempt(io::ErrorKind::PermissionDenied),
-            ],
+            tried: vec![attempt(io::ErrorKind::NotFound), attempt(io::ErrorKind::PermissionDenied)],
         };
         assert_eq!((absent.exit_code(), forbidden.exit_code()), (5, 4));
         assert!(forbidden.report().contains("usermod -aG frankd"));

@@ -20,11 +20,7 @@ struct Candidate {
 /// Reads `unix:///PATH`, or an absolute path alone.
 pub(crate) fn parse(address: &str) -> Result<PathBuf, String> {
     let path = address.strip_prefix("unix://").unwrap_or(address);
-    if path.starts_with('/') {
-        Ok(PathBuf::from(path))
-    } else {
-        Err(format!("{address:?} is not unix:///PATH"))
-    }
+    if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(format!("{address:?} is not unix:///PATH")) }
 }
 
 /// Where to look for the daemon. Kept apart from the streams, so that it can be asked again while a person is talked to.
@@ -44,19 +40,13 @@ impl Locator {
             }
             (None, None) => None,
         };
-        Ok(Self {
-            named,
-            user: io.variable("XDG_RUNTIME_DIR").map(ToOwned::to_owned),
-        })
+        Ok(Self { named, user: io.variable("XDG_RUNTIME_DIR").map(ToOwned::to_owned) })
     }
 
     /// Connects.
     pub(crate) async fn connect(&self) -> Result<Session, Failure> {
         let candidates = match &self.named {
-            Some(path) => vec![Candidate {
-                path: path.clone(),
-                if_denied: false,
-            }],
+            Some(path) => vec![Candidate { path: path.clone(), if_denied: false }],
             None => usual(self.user.as_deref(), Path::new("/run/frankd")),
         };
         first(candidates).await.map(Session::new)
@@ -64,20 +54,11 @@ impl Locator {
 }
 
 fn usual(user: Option<&str>, system: &Path) -> Vec<Candidate> {
-    let own = user.map(|dir| Candidate {
-        path: Path::new(dir).join("frankd/control.sock"),
-        if_denied: false,
-    });
+    let own = user.map(|dir| Candidate { path: Path::new(dir).join("frankd/control.sock"), if_denied: false });
     own.into_iter()
         .chain([
-            Candidate {
-                path: system.join("control.sock"),
-                if_denied: false,
-            },
-            Candidate {
-                path: system.join("submit.sock"),
-                if_denied: true,
-            },
+            Candidate { path: system.join("control.sock"), if_denied: false },
+            Candidate { path: system.join("submit.sock"), if_denied: true },
         ])
         .collect()
 }
@@ -85,9 +66,7 @@ fn usual(user: Option<&str>, system: &Path) -> Vec<Candidate> {
 async fn first(candidates: Vec<Candidate>) -> Result<Connection, Failure> {
     let mut tried: Vec<ConnectError> = Vec::new();
     for Candidate { path, if_denied } in candidates {
-        let denied = tried
-            .last()
-            .is_some_and(|last| last.source.kind() == io::ErrorKind::PermissionDenied);
+        let denied = tried.last().is_some_and(|last| last.source.kind() == io::ErrorKind::PermissionDenied);
         if if_denied && !denied {
             continue;
         }
@@ -108,9 +87,7 @@ mod tests {
     use super::*;
 
     fn paths(failure: &Failure) -> Vec<String> {
-        let Failure::Unreachable { tried } = failure else {
-            panic!("{failure:?}")
-        };
+        let Failure::Unreachable { tried } = failure else { panic!("{failure:?}") };
         tried.iter().map(|t| t.path.display().to_string()).collect()
     }
 

@@ -93,10 +93,7 @@ pub(crate) fn read_line(input: &mut dyn Read, limit: usize) -> io::Result<Option
             Ok(0) => break,
             Ok(_) if octet[0] == b'\n' => break,
             Ok(_) if line.len() == limit => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("longer than {limit} octets"),
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} octets")));
             }
             Ok(_) => line.push(octet[0]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -106,9 +103,7 @@ pub(crate) fn read_line(input: &mut dyn Read, limit: usize) -> io::Result<Option
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    String::from_utf8(line)
-        .map(Some)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
+    String::from_utf8(line).map(Some).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
 }
 
 #[cfg(test)]

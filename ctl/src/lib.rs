@@ -76,10 +76,9 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
         && grant.action.is_some()
         && grant.start.is_given()
     {
-        return Err(command.error(
-            ErrorKind::ArgumentConflict,
-            "a profile to grant and a command on grants exclude each other",
-        ));
+        return Err(
+            command.error(ErrorKind::ArgumentConflict, "a profile to grant and a command on grants exclude each other")
+        );
     }
     Ok(cli)
 }
@@ -87,11 +86,8 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 /// Prints help, version, or what is wrong with the command line.
 fn usage(error: &clap::Error, io: &mut Io) -> u8 {
     let text = error.render();
-    let (stream, is_terminal) = if error.use_stderr() {
-        (&mut io.stderr, io.terminal.stderr)
-    } else {
-        (&mut io.stdout, io.terminal.stdout)
-    };
+    let (stream, is_terminal) =
+        if error.use_stderr() { (&mut io.stderr, io.terminal.stderr) } else { (&mut io.stdout, io.terminal.stdout) };
     let text = if is_terminal && !io.environment.contains_key("NO_COLOR") {
         text.ansi().to_string()
     } else {

@@ -49,10 +49,7 @@ pub(crate) struct Page {
 impl Page {
     /// An empty page.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self {
-            now,
-            text: String::new(),
-        }
+        Self { now, text: String::new() }
     }
 
     /// Adds a line.
@@ -118,11 +115,9 @@ pub(crate) fn dress(text: &str, coloured: bool) -> String {
     if !coloured {
         return clean.into_owned();
     }
-    [(GOOD, 32), (BAD, 31), (WARNING, 33)]
-        .iter()
-        .fold(clean.into_owned(), |text, (mark, colour)| {
-            text.replace(mark, &format!("\u{1b}[{colour}m{mark}\u{1b}[0m"))
-        })
+    [(GOOD, 32), (BAD, 31), (WARNING, 33)].iter().fold(clean.into_owned(), |text, (mark, colour)| {
+        text.replace(mark, &format!("\u{1b}[{colour}m{mark}\u{1b}[0m"))
+    })
 }
 
 /// What `-o FORMAT` prints of an answer, with its line ends. Text for people is not yet dressed.
@@ -198,11 +193,7 @@ mod tests {
     fn a_page_is_aligned_and_foreign_escapes_are_defused() {
         let mut page = Page::new(Timestamp::UNIX_EPOCH);
         page.table(["A", "LONGER"], vec![["x\u{1b}[31m\ny".to_owned(), GOOD.to_owned()]]);
-        page.fields(vec![
-            ("one", "1".to_owned()),
-            ("three", "3".to_owned()),
-            ("none", String::new()),
-        ]);
+        page.fields(vec![("one", "1".to_owned()), ("three", "3".to_owned()), ("none", String::new())]);
         let text = dress(&page.into_text(), false);
         assert_eq!(text, "A         LONGER\nx\u{fffd}[31m y  ✓\none    1\nthree  3\n");
         assert_eq!(dress("✓ fine", true), "\u{1b}[32m✓\u{1b}[0m fine");

@@ -28,9 +28,7 @@ pub fn parse_line(line: &str) -> Result<(), String> {
     if words.first().is_none_or(|word| word != "frankctl") {
         return Err(format!("{line:?} does not begin with frankctl"));
     }
-    crate::parse(words.into_iter().map(Into::into))
-        .map(drop)
-        .map_err(|error| format!("{line}\n{error}"))
+    crate::parse(words.into_iter().map(Into::into)).map(drop).map_err(|error| format!("{line}\n{error}"))
 }
 
 fn section(command: &Command, path: &str, out: &mut String) {

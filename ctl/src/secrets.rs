@@ -17,14 +17,8 @@ const MAX: usize = 64 * 1024;
 /// Fetches a secret from where it is, or names it for the daemon to fetch. `what` names it in questions and errors.
 pub(crate) fn fetch(app: &mut App, source: Source, what: &str) -> Result<SecretInput, Failure> {
     match source {
-        Source::Credential(name) => Ok(SecretInput {
-            credential: Some(name),
-            ..SecretInput::default()
-        }),
-        Source::RefFile(name) => Ok(SecretInput {
-            file: Some(name),
-            ..SecretInput::default()
-        }),
+        Source::Credential(name) => Ok(SecretInput { credential: Some(name), ..SecretInput::default() }),
+        Source::RefFile(name) => Ok(SecretInput { file: Some(name), ..SecretInput::default() }),
         Source::File(path) => read(app, &path, what),
         Source::Stdin if app.may_ask() => match ask(app, &format!("{what}: "))? {
             Some(secret) => Ok(SecretInput::value(secret)),
@@ -37,10 +31,8 @@ pub(crate) fn fetch(app: &mut App, source: Source, what: &str) -> Result<SecretI
 /// Asks for a secret without showing it; nothing if the answer is empty.
 pub(crate) fn ask(app: &mut App, question: &str) -> Result<Option<Secret>, Failure> {
     app.io.stderr.flush()?;
-    let answer = rpassword::prompt_password(question).map_err(|source| Failure::Input {
-        what: "the terminal".to_owned(),
-        source,
-    })?;
+    let answer = rpassword::prompt_password(question)
+        .map_err(|source| Failure::Input { what: "the terminal".to_owned(), source })?;
     Ok(Some(Secret::new(answer)).filter(|secret| !secret.is_empty()))
 }
 

@@ -28,10 +28,7 @@ impl Session {
 
     /// Calls a method.
     pub(crate) async fn call<M: Method>(&self, params: M::Params, doing: Doing) -> Result<Answer<M::Output>, Failure> {
-        let answer = |source| Failure::Answer {
-            method: M::NAME.to_owned(),
-            source,
-        };
+        let answer = |source| Failure::Answer { method: M::NAME.to_owned(), source };
         let params = to_raw_value(&params).map_err(answer)?;
         let raw = self.call_raw(M::NAME, params, doing).await?;
         let value = serde_json::from_str(raw.get()).map_err(answer)?;
@@ -45,33 +42,21 @@ impl Session {
         params: Box<RawValue>,
         doing: Doing,
     ) -> Result<Box<RawValue>, Failure> {
-        self.connection
-            .call_raw(method, params)
-            .await
-            .map_err(|error| refused(doing, error))
+        self.connection.call_raw(method, params).await.map_err(|error| refused(doing, error))
     }
 
     /// Subscribes to events.
     pub(crate) async fn subscribe(&self, params: SubscribeParams) -> Result<Subscription, Failure> {
-        self.connection
-            .subscribe(params)
-            .await
-            .map_err(|error| refused(Doing::new("follow the events"), error))
+        self.connection.subscribe(params).await.map_err(|error| refused(Doing::new("follow the events"), error))
     }
 }
 
 /// The daemon said no.
 pub(crate) fn refused(doing: Doing, error: RpcError) -> Failure {
-    Failure::Refused {
-        doing,
-        error: Box::new(error),
-    }
+    Failure::Refused { doing, error: Box::new(error) }
 }
 
 /// The daemon closed the connection while something was being followed.
 pub(crate) fn ended(doing: Doing) -> Failure {
-    refused(
-        doing,
-        RpcError::new(Kind::DaemonShuttingDown, "the daemon closed the connection"),
-    )
+    refused(doing, RpcError::new(Kind::DaemonShuttingDown, "the daemon closed the connection"))
 }

@@ -14,7 +14,7 @@
 //! | 2c | [`registry`] [`events`] | clients and profiles; what happened |
 //! | 2b | [`store`] [`oauth`] [`smtp`] | the seams to disk and wires, each with a fake |
 //! | 2a | [`tls`] | one rustls configuration for both wires |
-//! | 1b | [`clock`] [`entropy`] | the only readers of time and randomness |
+//! | 1b | [`clock`] [`entropy`] [`fail_point`] | the only readers of time and randomness; where tests stop the process |
 //! | 1a | [`policy`] | pure rules |
 //! | 0 | [`domain`] | nouns |
 
@@ -22,9 +22,14 @@ pub mod clock;
 pub mod domain;
 pub mod entropy;
 pub mod events;
+pub mod fail_point;
 pub mod oauth;
 pub mod policy;
+pub mod queue;
 pub mod registry;
+pub mod rpc;
 pub mod smtp;
 pub mod store;
 pub mod tls;
+pub mod tokens;
+pub mod trials;

@@ -41,6 +41,13 @@ impl FromStr for Name {
     }
 }
 
+impl From<crate::ids::ProfileId> for Name {
+    /// The name that stands for a profile whose own name is gone with it: its id in lower case.
+    fn from(id: crate::ids::ProfileId) -> Self {
+        Self(id.to_string().to_ascii_lowercase())
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -72,11 +72,7 @@ pub(crate) struct Global {
 impl Global {
     /// The output format.
     pub(crate) fn format(&self) -> Format {
-        if self.json {
-            Format::Json
-        } else {
-            self.output.unwrap_or_default()
-        }
+        if self.json { Format::Json } else { self.output.unwrap_or_default() }
     }
 }
 

@@ -44,12 +44,7 @@ pub(crate) struct ClientSecret {
 impl ClientSecret {
     /// Where it is, if that was said.
     pub(crate) fn source(&self) -> Option<Source> {
-        source(
-            self.stdin,
-            self.file.as_ref(),
-            self.credential.as_ref(),
-            self.ref_file.as_ref(),
-        )
+        source(self.stdin, self.file.as_ref(), self.credential.as_ref(), self.ref_file.as_ref())
     }
 }
 
@@ -74,12 +69,7 @@ pub(crate) struct Password {
 impl Password {
     /// Where it is, if that was said.
     pub(crate) fn source(&self) -> Option<Source> {
-        source(
-            self.stdin,
-            self.file.as_ref(),
-            self.credential.as_ref(),
-            self.ref_file.as_ref(),
-        )
+        source(self.stdin, self.file.as_ref(), self.credential.as_ref(), self.ref_file.as_ref())
     }
 }
 

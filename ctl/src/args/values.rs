@@ -34,10 +34,9 @@ impl Moment {
     ) -> Timestamp {
         match self {
             Self::At(moment) => moment,
-            Self::Away(distance) => SignedDuration::try_from(distance)
-                .ok()
-                .and_then(|distance| shift(now, distance).ok())
-                .unwrap_or(now),
+            Self::Away(distance) => {
+                SignedDuration::try_from(distance).ok().and_then(|distance| shift(now, distance).ok()).unwrap_or(now)
+            }
         }
     }
 }
@@ -49,9 +48,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_secs(seconds));
     }
     let span: Span = text.parse().map_err(|_| wrong())?;
-    let length = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| wrong())?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
     Duration::try_from(length).map_err(|_| wrong())
 }
 
@@ -107,14 +104,7 @@ mod tests {
 
     #[test]
     fn durations_read_as_people_write_them() {
-        for (text, seconds) in [
-            ("90", 90),
-            ("90s", 90),
-            ("5m", 300),
-            ("1h30m", 5400),
-            ("2d", 172_800),
-            ("0", 0),
-        ] {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("0", 0)] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "x", "-5m", "5 parsecs", "1mo"] {

@@ -23,20 +23,13 @@ impl Render for rpc::Identity {
             join(&self.capabilities, ", ")
         };
         page.fields(vec![
-            (
-                "User",
-                format!("{} (uid {})", self.user.as_deref().unwrap_or("?"), self.uid),
-            ),
+            ("User", format!("{} (uid {})", self.user.as_deref().unwrap_or("?"), self.uid)),
             ("Group", format!("gid {}", self.gid)),
             ("Socket", self.socket.clone()),
             ("May", capabilities),
             ("Profiles", limit(self.profiles.as_ref().map(|names| join(names, ", ")))),
             ("From", limit(self.from.as_ref().map(|from| join(from, ", ")))),
-            (
-                "Messages an hour",
-                self.rate_per_hour
-                    .map_or_else(|| "no limit".to_owned(), |rate| rate.to_string()),
-            ),
+            ("Messages an hour", self.rate_per_hour.map_or_else(|| "no limit".to_owned(), |rate| rate.to_string())),
         ]);
     }
 

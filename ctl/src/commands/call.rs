@@ -15,9 +15,7 @@ pub(crate) async fn run(app: &mut App, args: Call) -> Result<u8, Failure> {
     let Call { method, params } = args;
     match table(&method) {
         Some(row) if row.subscription => {
-            return Err(Failure::Usage(format!(
-                "{method} opens a subscription: frankctl events --follow"
-            )));
+            return Err(Failure::Usage(format!("{method} opens a subscription: frankctl events --follow")));
         }
         Some(_) => {}
         // A newer daemon may know it; the daemon is the judge.
@@ -26,11 +24,7 @@ pub(crate) async fn run(app: &mut App, args: Call) -> Result<u8, Failure> {
             join(TABLE.iter().map(|row| row.name), " ")
         ))?,
     }
-    let text = if params == "-" {
-        app.read_text(Path::new("-"))?
-    } else {
-        params
-    };
+    let text = if params == "-" { app.read_text(Path::new("-"))? } else { params };
     let wrong = |problem: &str| Failure::Usage(format!("the parameters are {problem}"));
     let params: Box<RawValue> =
         serde_json::from_str(text.trim()).map_err(|error| wrong(&format!("not JSON: {error}")))?;

@@ -15,29 +15,13 @@ use crate::session;
 
 /// Does it.
 pub(crate) async fn run(app: &mut App, args: Events) -> Result<u8, Failure> {
-    let Events {
-        follow,
-        types,
-        since_seq,
-        profile,
-        limit,
-    } = args;
+    let Events { follow, types, since_seq, profile, limit } = args;
     let types = list(types);
     if follow {
-        let params = rpc::SubscribeParams {
-            since_seq,
-            types,
-            profile,
-        };
+        let params = rpc::SubscribeParams { since_seq, types, profile };
         return self::follow(app, params).await;
     }
-    let params = rpc::ListParams {
-        since_seq,
-        types,
-        profile,
-        limit,
-        wait_s: None,
-    };
+    let params = rpc::ListParams { since_seq, types, profile, limit, wait_s: None };
     let session = app.connect().await?;
     let answer = session.call::<rpc::List>(params, Doing::new("list the events")).await?;
     let code = app.print(&answer)?;
@@ -57,10 +41,8 @@ async fn follow(app: &mut App, params: rpc::SubscribeParams) -> Result<u8, Failu
             Format::Table => app.data_page(&format!("{}\n", line(&event)))?,
             Format::Name => app.data(format!("{}\n", event.event_type).as_bytes())?,
             Format::Json | Format::Jsonl => {
-                let json = serde_json::to_string(&event).map_err(|source| Failure::Answer {
-                    method: rpc::SUBSCRIBE.to_owned(),
-                    source,
-                })?;
+                let json = serde_json::to_string(&event)
+                    .map_err(|source| Failure::Answer { method: rpc::SUBSCRIBE.to_owned(), source })?;
                 app.data(format!("{json}\n").as_bytes())?;
             }
         }
@@ -69,12 +51,7 @@ async fn follow(app: &mut App, params: rpc::SubscribeParams) -> Result<u8, Failu
 }
 
 fn line(event: &rpc::Event) -> String {
-    let mut line = format!(
-        "{:>6}  {}  {:<22}",
-        event.seq,
-        human::absolute(event.at),
-        event.event_type
-    );
+    let mut line = format!("{:>6}  {}  {:<22}", event.seq, human::absolute(event.at), event.event_type);
     let names = [event.profile.as_ref(), event.client.as_ref()];
     for name in names.into_iter().flatten() {
         line.push_str("  ");

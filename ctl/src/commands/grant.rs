@@ -99,9 +99,9 @@ impl Render for rpc::Completed {
             || token::state(token.state),
             |ends| format!("access token valid {}", human::between(page.now, ends)),
         );
-        let next = token.next_refresh_at.map_or_else(String::new, |next| {
-            format!(", next refresh {}", page.relative(Some(next)))
-        });
+        let next = token
+            .next_refresh_at
+            .map_or_else(String::new, |next| format!(", next refresh {}", page.relative(Some(next))));
         if token.refresh_token.set {
             page.line(format!("{GOOD} Refresh token received; {life}{next}"));
         } else {

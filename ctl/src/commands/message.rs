@@ -29,12 +29,7 @@ pub(crate) fn outcome(message: &rpc::MessageView, page: &Page) -> Vec<String> {
     let mut lines = vec![format!("{} {}", mark(message.state), state(message, page))];
     let said = message.recipients.iter().filter_map(|recipient| {
         let reply = recipient.reply.as_ref()?;
-        Some(format!(
-            "  {} {}: {}",
-            recipient.address,
-            word(recipient.state.as_str()),
-            smtp_words(reply)
-        ))
+        Some(format!("  {} {}: {}", recipient.address, word(recipient.state.as_str()), smtp_words(reply)))
     });
     lines.extend(said);
     if let Some(attempt) = &message.last_attempt {
@@ -115,10 +110,7 @@ impl Render for rpc::Messages {
             ]
         };
         let rows = self.items.iter().map(row).collect();
-        page.table(
-            ["ID", "PROFILE", "STATE", "TRY", "NEXT", "AGE", "FROM → TO", "REASON"],
-            rows,
-        );
+        page.table(["ID", "PROFILE", "STATE", "TRY", "NEXT", "AGE", "FROM → TO", "REASON"], rows);
     }
 
     fn names(&self) -> Vec<String> {
@@ -137,10 +129,7 @@ impl Render for rpc::MessageView {
             ("Subject", text(self.subject.as_ref())),
             ("Size", human::size(self.size_bytes)),
             ("Priority", self.priority.to_string()),
-            (
-                "Queued",
-                format!("{} by uid {}", page.moment(Some(self.queued_at)), self.uid),
-            ),
+            ("Queued", format!("{} by uid {}", page.moment(Some(self.queued_at)), self.uid)),
             ("Not before", page.moment(self.send_at)),
             ("Given up", page.moment(self.expires_at)),
             ("Ended", page.moment(self.ended_at)),
@@ -155,10 +144,7 @@ impl Render for rpc::MessageView {
                 recipient.reply.as_ref().map_or_else(String::new, smtp_words),
             ]
         };
-        page.table(
-            ["RECIPIENT", "STATE", "SERVER SAID"],
-            self.recipients.iter().map(row).collect(),
-        );
+        page.table(["RECIPIENT", "STATE", "SERVER SAID"], self.recipients.iter().map(row).collect());
         if let Some(attempt) = &self.last_attempt {
             page.line("");
             page.line(format!(
@@ -180,20 +166,12 @@ impl Render for rpc::MessageView {
 }
 
 fn sender(message: &rpc::MessageView) -> String {
-    if message.from.is_empty() {
-        "<>".to_owned()
-    } else {
-        message.from.clone()
-    }
+    if message.from.is_empty() { "<>".to_owned() } else { message.from.clone() }
 }
 
 impl Render for rpc::Receipt {
     fn page(&self, page: &mut Page) {
-        let again = if self.duplicate {
-            " (sent before with this key)"
-        } else {
-            ""
-        };
+        let again = if self.duplicate { " (sent before with this key)" } else { "" };
         page.fields(vec![
             ("Message", format!("{}{again}", self.id)),
             ("Message-ID", self.message_id.clone()),
@@ -209,10 +187,7 @@ impl Render for rpc::Receipt {
 
 impl Render for rpc::Changed {
     fn page(&self, page: &mut Page) {
-        page.line(format!(
-            "{} changed",
-            human::count(self.changed.len() as u64, "message")
-        ));
+        page.line(format!("{} changed", human::count(self.changed.len() as u64, "message")));
         for skipped in &self.skipped {
             page.line(format!("{WARNING} {}: {}", skipped.id, skipped.reason));
         }

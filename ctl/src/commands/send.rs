@@ -50,10 +50,7 @@ async fn settle(session: &Session, id: MessageId, limit: Duration) -> Result<Ans
     let mut left = limit;
     loop {
         let part = left.min(LONG_POLL);
-        let params = rpc::WaitParams {
-            id,
-            timeout_s: Some(seconds(part)),
-        };
+        let params = rpc::WaitParams { id, timeout_s: Some(seconds(part)) };
         let doing = Doing::new(format!("wait for message {id}"));
         let answer = session.call::<rpc::Wait>(params, doing).await?;
         let settled =
@@ -80,10 +77,7 @@ fn params(app: &mut App, args: Send) -> Result<rpc::SendParams, Failure> {
     };
     if let Some(path) = &args.eml {
         params.raw_b64 = Some(BASE64_STANDARD.encode(app.read(path)?));
-        let envelope = rpc::EnvelopeInput {
-            from: args.from,
-            to: list(args.to),
-        };
+        let envelope = rpc::EnvelopeInput { from: args.from, to: list(args.to) };
         params.envelope = Some(envelope).filter(|envelope| *envelope != rpc::EnvelopeInput::default());
     } else {
         params.message = Some(compose(app, args)?);
@@ -97,14 +91,10 @@ fn compose(app: &mut App, args: Send) -> Result<rpc::Compose, Failure> {
         .into_iter()
         .chain(args.attach.iter().map(|path| Some(path.as_path())));
     if inputs.filter(|path| *path == dash).count() > 1 {
-        return Err(Failure::Usage(
-            "standard input can be read for one part only".to_owned(),
-        ));
+        return Err(Failure::Usage("standard input can be read for one part only".to_owned()));
     }
     if args.to.is_empty() && args.cc.is_empty() && args.bcc.is_empty() {
-        return Err(Failure::Usage(
-            "the mail needs a recipient: --to, --cc or --bcc".to_owned(),
-        ));
+        return Err(Failure::Usage("the mail needs a recipient: --to, --cc or --bcc".to_owned()));
     }
     let text = args.text.map(|path| app.read_text(&path)).transpose()?;
     let html = args.html.map(|path| app.read_text(&path)).transpose()?;

@@ -32,18 +32,10 @@ impl Render for rpc::SystemStatus {
         page.line(format!("  {}", delivery(self, page)));
         page.line("");
         let rows = self.profiles.iter().map(|profile| row(profile, page)).collect();
-        page.table(
-            ["PROFILE", "KIND", "ACCOUNT", "TOKEN", "NEXT REFRESH", "QUEUE", "HELD"],
-            rows,
-        );
+        page.table(["PROFILE", "KIND", "ACCOUNT", "TOKEN", "NEXT REFRESH", "QUEUE", "HELD"], rows);
         for problem in &self.problems {
             page.line("");
-            page.line(format!(
-                "{} {}  {}",
-                mark(problem.severity),
-                problem.object,
-                since(problem, page)
-            ));
+            page.line(format!("{} {}  {}", mark(problem.severity), problem.object, since(problem, page)));
             if let Some(command) = &problem.command {
                 page.line(format!("  Fix: {command}"));
             }
@@ -63,29 +55,15 @@ impl Render for rpc::SystemStatus {
 }
 
 fn delivery(status: &rpc::SystemStatus, page: &Page) -> String {
-    let waiting: u64 = status
-        .profiles
-        .iter()
-        .filter_map(|p| p.queue.as_ref())
-        .map(|q| q.waiting)
-        .sum();
+    let waiting: u64 = status.profiles.iter().filter_map(|p| p.queue.as_ref()).map(|q| q.waiting).sum();
     let oldest = status.profiles.iter().filter_map(|p| p.queue.as_ref()?.oldest_at).min();
-    let oldest = oldest.map_or_else(String::new, |oldest| {
-        format!(" (oldest {})", human::between(oldest, page.now))
-    });
+    let oldest = oldest.map_or_else(String::new, |oldest| format!(" (oldest {})", human::between(oldest, page.now)));
     let all = status.profiles.len();
-    let unwell = status
-        .profiles
-        .iter()
-        .filter(|profile| needs_attention(profile))
-        .count();
+    let unwell = status.profiles.iter().filter(|profile| needs_attention(profile)).count();
     let attention = if unwell == 0 {
         format!("{GOOD} {}", human::count(all as u64, "profile"))
     } else {
-        format!(
-            "{WARNING} {unwell} of {} in need of attention",
-            human::count(all as u64, "profile")
-        )
+        format!("{WARNING} {unwell} of {} in need of attention", human::count(all as u64, "profile"))
     };
     format!(
         "{attention}   queue {waiting}{oldest}   24 h: {} sent, {} failed",
@@ -95,10 +73,8 @@ fn delivery(status: &rpc::SystemStatus, page: &Page) -> String {
 
 /// Whether a profile waits for somebody. A pause is somebody's wish, and a first token on its way is no trouble.
 fn needs_attention(profile: &rpc::ProfileStatus) -> bool {
-    let token = profile
-        .token
-        .as_ref()
-        .is_some_and(|token| !matches!(token.state, TokenState::Valid | TokenState::None));
+    let token =
+        profile.token.as_ref().is_some_and(|token| !matches!(token.state, TokenState::Valid | TokenState::None));
     token || profile.held.iter().any(|reason| *reason != HoldReason::Paused)
 }
 
@@ -119,14 +95,8 @@ fn row(profile: &rpc::ProfileStatus, page: &Page) -> [String; 7] {
         text(profile.username.as_ref()),
         token,
         page.relative(profile.token.as_ref().and_then(|token| token.next_refresh_at)),
-        profile
-            .queue
-            .as_ref()
-            .map_or_else(|| "–".to_owned(), |queue| queue.waiting.to_string()),
-        join(
-            profile.held.iter().map(|reason| reason.as_str().replace('_', " ")),
-            ", ",
-        ),
+        profile.queue.as_ref().map_or_else(|| "–".to_owned(), |queue| queue.waiting.to_string()),
+        join(profile.held.iter().map(|reason| reason.as_str().replace('_', " ")), ", "),
     ]
 }
 

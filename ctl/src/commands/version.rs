@@ -32,9 +32,7 @@ pub(crate) async fn run(app: &mut App, client_only: bool) -> Result<u8, Failure>
 
 async fn daemon(app: &App) -> Result<Answer<rpc::SystemInfo>, Failure> {
     let session = app.connect().await?;
-    session
-        .call::<rpc::Info>(Empty {}, Doing::new("ask the daemon for its version"))
-        .await
+    session.call::<rpc::Info>(Empty {}, Doing::new("ask the daemon for its version")).await
 }
 
 fn print(app: &mut App, daemon: Option<&Answer<rpc::SystemInfo>>) -> Result<(), Failure> {

@@ -30,10 +30,7 @@ impl Expected {
             return None;
         }
         let path = rest.split('?').next().filter(|path| !path.is_empty()).unwrap_or("/");
-        Some(Self {
-            path: path.to_owned(),
-            authority,
-        })
+        Some(Self { path: path.to_owned(), authority })
     }
 }
 
@@ -90,11 +87,7 @@ pub(crate) struct Page {
 impl Page {
     /// A page; its texts are escaped when it is written.
     pub(crate) fn new(status: Status, title: impl Into<String>, paragraphs: Vec<String>) -> Self {
-        Self {
-            status,
-            title: title.into(),
-            paragraphs,
-        }
+        Self { status, title: title.into(), paragraphs }
     }
 
     /// The page of a refused request: the status alone.
@@ -113,11 +106,7 @@ impl Page {
             let _ = writeln!(body, "<p>{}</p>", escape(paragraph));
         }
         body.push_str("</body></html>\n");
-        let allow = if self.status == Status::MethodNotAllowed {
-            "Allow: GET\r\n"
-        } else {
-            ""
-        };
+        let allow = if self.status == Status::MethodNotAllowed { "Allow: GET\r\n" } else { "" };
         format!(
             "HTTP/1.1 {}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n{allow}\
              Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nContent-Security-Policy: default-src 'none'\r\n\
@@ -226,52 +215,31 @@ mod tests {
         let head = "GET /cb?state=s&code=a%2Fb HTTP/1.1\r\nhost: LOCALHOST:8080\r\nAccept: */*\r\n\r\n";
         let url = Secret::new("http://localhost:8080/cb?state=s&code=a%2Fb");
         assert_eq!(judge(head.as_bytes(), &expected()), Verdict::Redirect(url));
-        assert_eq!(
-            status("GET /cb?error=access_denied&state=s HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"),
-            None
-        );
+        assert_eq!(status("GET /cb?error=access_denied&state=s HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"), None);
     }
 
     #[test]
     fn everything_else_is_refused() {
         let host = "Host: localhost:8080\r\n\r\n";
         for (head, refused) in [
-            (
-                format!("POST /cb?code=a&state=b HTTP/1.1\r\n{host}"),
-                Status::MethodNotAllowed,
-            ),
-            (
-                format!("HEAD /cb?code=a&state=b HTTP/1.1\r\n{host}"),
-                Status::MethodNotAllowed,
-            ),
+            (format!("POST /cb?code=a&state=b HTTP/1.1\r\n{host}"), Status::MethodNotAllowed),
+            (format!("HEAD /cb?code=a&state=b HTTP/1.1\r\n{host}"), Status::MethodNotAllowed),
             (format!("GET /favicon.ico HTTP/1.1\r\n{host}"), Status::NotFound),
             (format!("GET /cb/?code=a&state=b HTTP/1.1\r\n{host}"), Status::NotFound),
-            (
-                format!("GET http://localhost:8080/cb?code=a&state=b HTTP/1.1\r\n{host}"),
-                Status::NotFound,
-            ),
+            (format!("GET http://localhost:8080/cb?code=a&state=b HTTP/1.1\r\n{host}"), Status::NotFound),
             (format!("GET /cb HTTP/1.1\r\n{host}"), Status::BadRequest),
             (format!("GET /cb?code=a HTTP/1.1\r\n{host}"), Status::BadRequest),
-            (
-                format!("GET /cb?xcode=a&state=b HTTP/1.1\r\n{host}"),
-                Status::BadRequest,
-            ),
+            (format!("GET /cb?xcode=a&state=b HTTP/1.1\r\n{host}"), Status::BadRequest),
             (format!("GET /cb?code=a&state=b\r\n{host}"), Status::BadRequest),
             (format!("GET /cb?code=é&state=b HTTP/1.1\r\n{host}"), Status::BadRequest),
             (format!("GET /cb?code=a&state=b HTTP/2\r\n{host}"), Status::BadRequest),
-            (
-                format!("GET /cb?code=a&state=b HTTP/1.1\r\nHost: a\r\n{host}"),
-                Status::BadRequest,
-            ),
+            (format!("GET /cb?code=a&state=b HTTP/1.1\r\nHost: a\r\n{host}"), Status::BadRequest),
             ("GET /cb?code=a&state=b HTTP/1.1\r\n\r\n".to_owned(), Status::BadRequest),
             (
                 "GET /cb?code=a&state=b HTTP/1.1\r\nHost: rebound.example:8080\r\n\r\n".to_owned(),
                 Status::MisdirectedRequest,
             ),
-            (
-                "GET /cb?code=a&state=b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
-                Status::MisdirectedRequest,
-            ),
+            ("GET /cb?code=a&state=b HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), Status::MisdirectedRequest),
             ("\u{16}\u{3}\u{1}".to_owned(), Status::BadRequest),
         ] {
             assert_eq!(status(&head), Some(refused), "{head:?}");

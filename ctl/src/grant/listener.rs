@@ -70,19 +70,13 @@ impl Listener {
             let port = four.local_addr()?.port();
             match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
                 Ok(six) => {
-                    return Ok(Self {
-                        sockets: vec![four, six],
-                        port,
-                    });
+                    return Ok(Self { sockets: vec![four, six], port });
                 }
                 // Somebody else has it there, and would get the redirect of a browser that prefers IPv6.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = error,
                 // No IPv6 here.
                 Err(_) => {
-                    return Ok(Self {
-                        sockets: vec![four],
-                        port,
-                    });
+                    return Ok(Self { sockets: vec![four], port });
                 }
             }
         }
@@ -103,10 +97,7 @@ impl Listener {
         for socket in self.sockets {
             tasks.spawn(accept(socket, Arc::clone(&expected), sender.clone(), Arc::clone(&free)));
         }
-        Serving {
-            redirects,
-            _tasks: tasks,
-        }
+        Serving { redirects, _tasks: tasks }
     }
 }
 
@@ -161,10 +152,7 @@ where
 async fn head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::with_capacity(1024);
     loop {
-        let read = (&mut *stream)
-            .take((MAX_HEAD - head.len()) as u64)
-            .read_buf(&mut head)
-            .await?;
+        let read = (&mut *stream).take((MAX_HEAD - head.len()) as u64).read_buf(&mut head).await?;
         if let Some(end) = head.windows(4).position(|octets| octets == b"\r\n\r\n") {
             head.truncate(end + 4);
             return Ok(Some(head));
@@ -255,11 +243,7 @@ mod tests {
         let expected = Expected::of(&format!("http://localhost:{port}/"), port).unwrap();
         let mut serving = listener.serve(expected);
         let _idle = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        let addresses = if six {
-            vec!["127.0.0.1", "::1"]
-        } else {
-            vec!["127.0.0.1"]
-        };
+        let addresses = if six { vec!["127.0.0.1", "::1"] } else { vec!["127.0.0.1"] };
         for address in addresses {
             let mut client = TcpStream::connect((address, port)).await.unwrap();
             let request = format!("GET /?state=s&error=x HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");

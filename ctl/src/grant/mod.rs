@@ -65,10 +65,7 @@ fn print(app: &mut App, answer: &Answer<Completed>, waiting: Option<u64>) -> Res
     app.print(answer)?;
     if let Some(waiting) = waiting.filter(|waiting| *waiting > 0) {
         let were = if waiting == 1 { "was" } else { "were" };
-        app.note(format!(
-            "{} {were} waiting for this grant; sending now.",
-            human::count(waiting, "message")
-        ))?;
+        app.note(format!("{} {were} waiting for this grant; sending now.", human::count(waiting, "message")))?;
     }
     Ok(exit::OK)
 }
@@ -76,16 +73,12 @@ fn print(app: &mut App, answer: &Answer<Completed>, waiting: Option<u64>) -> Res
 /// Completes a grant with an address that a person has at hand.
 pub(crate) async fn finish_pasted(app: &mut App, id: Option<GrantId>) -> Result<u8, Failure> {
     if app.io.terminal.stdin && app.global.no_input {
-        return Err(Failure::Usage(
-            "the address is read from standard input with --no-input".to_owned(),
-        ));
+        return Err(Failure::Usage("the address is read from standard input with --no-input".to_owned()));
     }
     let locator = app.locator()?;
     let line = paste::line(app).await?;
-    let url = line
-        .as_deref()
-        .and_then(redirect_url)
-        .ok_or_else(|| Failure::Usage("no address was given".to_owned()))?;
+    let url =
+        line.as_deref().and_then(redirect_url).ok_or_else(|| Failure::Usage("no address was given".to_owned()))?;
     let outcome = wait::complete(&locator, id, url).await?;
     finish(app, &locator, outcome).await
 }
@@ -136,15 +129,8 @@ async fn introduce(app: &mut App, session: &Session, name: &Name) -> Result<Opti
 
 async fn start(session: &Session, profile: &Name, via: GrantVia, port: Option<u16>) -> Result<Started, Failure> {
     let doing = Doing::profile("grant access to", profile);
-    let params = StartParams {
-        profile: profile.clone(),
-        via,
-        port,
-    };
-    session
-        .call::<rpc::Start>(params, doing)
-        .await
-        .map(|answer| answer.value)
+    let params = StartParams { profile: profile.clone(), via, port };
+    session.call::<rpc::Start>(params, doing).await.map(|answer| answer.value)
 }
 
 async fn loopback(
@@ -265,10 +251,7 @@ async fn finish(app: &mut App, locator: &Locator, outcome: Outcome) -> Result<u8
 fn page(profile: &Name, tried: &Result<Outcome, Failure>) -> Page {
     let closing = "You can close this page.".to_owned();
     let granted = |view: &GrantView| {
-        let who = view
-            .account
-            .as_ref()
-            .map_or_else(String::new, |who| format!(" as {who}"));
+        let who = view.account.as_ref().map_or_else(String::new, |who| format!(" as {who}"));
         let mut paragraphs = vec![format!("frankd has access for profile {profile}{who}.")];
         paragraphs.extend(view.warnings.iter().map(|warning| format!("{WARNING} {warning}")));
         paragraphs.push(closing.clone());
@@ -298,10 +281,7 @@ fn still_pending(app: &App, grant: &GrantView) -> Failure {
             grant.profile,
             human::relative(grant.expires_at, app.io.clock.now())
         ),
-        next: format!(
-            "`frankctl grant complete {}` asks for the address of the last page",
-            grant.id
-        ),
+        next: format!("`frankctl grant complete {}` asks for the address of the last page", grant.id),
     }
 }
 
@@ -320,10 +300,7 @@ mod tests {
     fn the_way_is_what_was_asked_for_or_what_fits_the_place() {
         let way = |args: &Start, environment: &[(&str, &str)]| {
             let mut io = Io::process();
-            io.environment = environment
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect();
+            io.environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let (way, why) = choose(args, &io);
             (way, why.is_some())
         };
@@ -331,23 +308,11 @@ mod tests {
         let plain = Start::default();
         assert_eq!(way(&plain, &[("DISPLAY", ":0")]), (open, false));
         assert_eq!(way(&plain, &[]), (Way::Paste, true));
-        assert_eq!(
-            way(&plain, &[("DISPLAY", ":10"), ("SSH_CONNECTION", "x")]),
-            (Way::Paste, true)
-        );
-        let browser = Start {
-            browser: true,
-            ..Start::default()
-        };
+        assert_eq!(way(&plain, &[("DISPLAY", ":10"), ("SSH_CONNECTION", "x")]), (Way::Paste, true));
+        let browser = Start { browser: true, ..Start::default() };
         assert_eq!(way(&browser, &[]), (Way::Loopback { open: true }, false));
-        let alone = Start {
-            no_browser: true,
-            ..Start::default()
-        };
-        assert_eq!(
-            way(&alone, &[("DISPLAY", ":0")]),
-            (Way::Loopback { open: false }, false)
-        );
+        let alone = Start { no_browser: true, ..Start::default() };
+        assert_eq!(way(&alone, &[("DISPLAY", ":0")]), (Way::Loopback { open: false }, false));
     }
 
     #[test]

@@ -45,11 +45,7 @@ pub(super) async fn run(app: &mut App, locator: Locator, started: &Started) -> R
 
 /// Lets a person at a terminal try again while the grant still waits.
 async fn again(app: &mut App, locator: &Locator, grant: &GrantView, failure: Failure) -> Result<(), Failure> {
-    if app.may_ask() && wait::is_pending(locator, grant.id).await {
-        app.say(failure.report())
-    } else {
-        Err(failure)
-    }
+    if app.may_ask() && wait::is_pending(locator, grant.id).await { app.say(failure.report()) } else { Err(failure) }
 }
 
 /// Asks for the address of the last page and reads a line, while other things can be waited for.

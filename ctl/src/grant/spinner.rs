@@ -37,11 +37,7 @@ impl Spinner {
             let left = human::relative(grant.expires_at, app.io.clock.now());
             app.note(format!("{what}; the grant ends {left} …"))?;
         }
-        Ok(Self {
-            bar,
-            what,
-            ends: grant.expires_at,
-        })
+        Ok(Self { bar, what, ends: grant.expires_at })
     }
 
     /// Draws one picture, and waits for the time of the next.

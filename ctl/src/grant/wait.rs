@@ -43,13 +43,8 @@ pub(crate) async fn over(locator: Locator, id: GrantId) -> Result<Answer<GrantVi
     loop {
         let waited = async {
             let session = locator.connect().await?;
-            let params = rpc::WaitParams {
-                id,
-                timeout_s: Some(LONG_POLL_S),
-            };
-            session
-                .call::<rpc::Wait>(params, Doing::new(format!("wait for grant {id}")))
-                .await
+            let params = rpc::WaitParams { id, timeout_s: Some(LONG_POLL_S) };
+            session.call::<rpc::Wait>(params, Doing::new(format!("wait for grant {id}"))).await
         };
         match waited.await {
             Ok(view) if is_over(view.value.state) => return Ok(view),
@@ -84,19 +79,14 @@ pub(crate) async fn complete(locator: &Locator, id: Option<GrantId>, url: Secret
 
 /// Whether the grant still waits for its redirect.
 pub(crate) async fn is_pending(locator: &Locator, id: GrantId) -> bool {
-    view(locator, id)
-        .await
-        .is_ok_and(|view| view.value.state == GrantState::Pending)
+    view(locator, id).await.is_ok_and(|view| view.value.state == GrantState::Pending)
 }
 
 /// Turns a grant that ended without a token into the failure that it is.
 pub(crate) fn check(grant: &GrantView) -> Result<(), Failure> {
     let doing = || Doing::profile("grant access to", &grant.profile);
     if let Some(error) = &grant.error {
-        let error = RpcError {
-            message: error.message.clone(),
-            data: error.data.clone(),
-        };
+        let error = RpcError { message: error.message.clone(), data: error.data.clone() };
         return Err(session::refused(doing(), error));
     }
     let (kind, message) = match grant.state {
@@ -128,17 +118,12 @@ async fn attempt(locator: &Locator, id: Option<GrantId>, url: Secret) -> Result<
     let session = locator.connect().await?;
     let before = held(&session).await;
     let params = rpc::CompleteParams { id, redirect_url: url };
-    let answer = session
-        .call::<rpc::Complete>(params, Doing::new("complete the grant"))
-        .await?;
+    let answer = session.call::<rpc::Complete>(params, Doing::new("complete the grant")).await?;
     let waiting = before.and_then(|profiles| {
         let profile = &answer.value.grant.profile;
         profiles.into_iter().find(|(name, _)| name == profile).map(|(_, n)| n)
     });
-    Ok(Outcome::Completed {
-        answer: Box::new(answer),
-        waiting,
-    })
+    Ok(Outcome::Completed { answer: Box::new(answer), waiting })
 }
 
 /// How much mail waits for a grant, by profile; nothing if we may not know.
@@ -146,19 +131,14 @@ async fn held(session: &Session) -> Option<Vec<(Name, u64)>> {
     let doing = Doing::new("count the queue");
     let summary = session.call::<queue::Summary>(Empty {}, doing).await.ok()?.value;
     let waits = |queue: queue::ProfileQueue| {
-        queue
-            .gates
-            .contains(&HoldReason::GrantRequired)
-            .then_some((queue.profile, queue.waiting))
+        queue.gates.contains(&HoldReason::GrantRequired).then_some((queue.profile, queue.waiting))
     };
     Some(summary.profiles.into_iter().filter_map(waits).collect())
 }
 
 async fn view(locator: &Locator, id: GrantId) -> Result<Answer<GrantView>, Failure> {
     let session = locator.connect().await?;
-    session
-        .call::<rpc::Get>(rpc::ById { id }, Doing::new(format!("show grant {id}")))
-        .await
+    session.call::<rpc::Get>(rpc::ById { id }, Doing::new(format!("show grant {id}"))).await
 }
 
 fn is_over(state: GrantState) -> bool {

@@ -1,5 +1,9 @@
 //! One delivery over SMTP: what is sent, and what is certain about it afterwards.
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use frankd_proto::Secret;
 use frankd_proto::error::SmtpReply;
 
@@ -71,15 +75,19 @@ pub enum Trouble {
     Challenged {
         /// The final reply.
         reply: SmtpReply,
-        /// The decoded JSON of the challenge: status, scope. Never a secret.
+        /// What the challenge's JSON says: status, schemes, scope. Never a secret. Empty if it is not JSON.
         challenge: String,
     },
     /// No address.
     Unresolved(String),
     /// No connection.
     Unreachable(String),
-    /// No TLS. The text is rustls's or says that the server spoke plaintext.
+    /// No TLS. The text is that of the TLS library.
     Tls(String),
+    /// The server's certificate is not trusted. The text says why.
+    Untrusted(String),
+    /// The server spoke plaintext where TLS has to begin.
+    Plaintext(String),
     /// Silence for longer than the stage may take.
     TimedOut,
     /// The connection ended.
@@ -97,6 +105,41 @@ pub enum Trouble {
     },
     /// frankd itself stopped before the final dot. The text says why.
     Aborted(String),
+}
+
+/// What happened, in the server's own words where it said something.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => f.write_str(&words(reply)),
+            Self::Challenged { reply, challenge } if challenge.is_empty() => f.write_str(&words(reply)),
+            Self::Challenged { reply, challenge } => write!(f, "{} ({challenge})", words(reply)),
+            Self::Unresolved(text)
+            | Self::Unreachable(text)
+            | Self::Tls(text)
+            | Self::Untrusted(text)
+            | Self::Plaintext(text)
+            | Self::Protocol(text)
+            | Self::Lacking(text)
+            | Self::Aborted(text) => f.write_str(text),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("the connection ended"),
+            Self::TooLarge { size, limit } => {
+                write!(f, "the message has {size} octets, and the server takes {limit} octets")
+            }
+        }
+    }
+}
+
+/// A reply in one line, cut to 400 characters.
+pub fn words(reply: &SmtpReply) -> String {
+    let enhanced = reply.enhanced.as_deref().unwrap_or_default();
+    let all = format!("{} {enhanced} {}", reply.code, reply.text);
+    let all = all.split_whitespace().collect::<Vec<_>>().join(" ");
+    match all.char_indices().nth(400) {
+        None => all,
+        Some((at, _)) => format!("{}…", &all[..at]),
+    }
 }
 
 /// What went wrong, and where.
@@ -135,12 +178,33 @@ pub struct Delivery {
 /// What a session showed of itself, for reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionFacts {
-    /// Address and port of the server.
-    pub peer: String,
+    /// Addresses of the host, in the order in which they are tried.
+    pub addresses: Vec<SocketAddr>,
+    /// The one that answered.
+    pub peer: Option<SocketAddr>,
     /// Name and certificate facts of TLS, if there was any.
     pub tls: Option<String>,
     /// Capability lines of the last EHLO.
     pub capabilities: Vec<String>,
     /// SASL mechanism that was used.
     pub mechanism: Option<&'static str>,
+    /// What the access token says of itself, if it was one and is not opaque.
+    pub claims: Option<TokenClaims>,
 }
+
+/// What an access token says of itself (RFC 9068 §2.2 and Microsoft's names). Nothing of it is verified: it explains
+/// refusals, and decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenClaims {
+    /// `aud`: which resource it is for.
+    pub audience: Vec<String>,
+    /// `upn`, else `preferred_username`, `unique_name` or `email`: whose it is. None for a client's own token.
+    pub account: Option<String>,
+    /// `scp` or `scope`: what a person allowed.
+    pub scopes: Vec<String>,
+    /// `roles`: what an administrator allowed the client itself.
+    pub roles: Vec<String>,
+}
+
+/// How long the stages of a conversation took, in the order in which they ended.
+pub type Timings = Vec<(Stage, Duration)>;

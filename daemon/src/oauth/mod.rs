@@ -4,6 +4,9 @@
 //! over a [`Transport`] that a test replaces by a server in the same process.
 
 pub mod answer;
+pub mod digest;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fake;
 pub mod http;
 pub mod wire;
 

@@ -1,14 +1,44 @@
-//! The seam to mail servers.
+//! The seam to mail servers, and the sessions above it.
 //!
-//! [`Network`] opens connections: over TCP, or to a server in the same process. Above it everything is frankd's own:
-//! replies, AUTH, the envelope, the message, and what is certain afterwards.
+//! [`Network`] opens connections: over TCP ([`tcp::TcpNetwork`]), or to a server in the same process. Above it everything is
+//! frankd's own: replies, AUTH, the envelope, the message, and what is certain afterwards. [`Smtp::open`] gives a
+//! [`Session`] that is logged in; whoever owns it delivers one message at a time with it.
+//!
+//! # Invariants
+//!
+//! - Credentials go only to a server whose certificate was verified, or to a loopback address if the profile says so.
+//! - What a server says in plaintext after STARTTLS is never taken for what it says under TLS.
+//! - A session that has, or may have, an unread reply is never used again.
+//! - Nothing is `Sent` without the server's 2xx reply to the final dot, and nothing is `NotSent` after the final dot
+//!   without its 4xx or 5xx reply.
+
+pub mod claims;
+mod deliver;
+mod ehlo;
+#[cfg(any(test, feature = "fakes"))]
+pub mod pipes;
+mod redact;
+mod reply;
+mod sasl;
+mod session;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+mod transcript;
+mod wire;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::clock::SharedClock;
 use crate::domain::delivery::Fault;
+use crate::tls::Tls;
+
+pub use ehlo::host_name;
+pub use session::{OpenFailure, Session};
 
 /// A connection that octets go through.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -30,4 +60,17 @@ pub struct Connected {
     pub stream: Box<dyn Stream>,
     /// Its other end.
     pub peer: std::net::SocketAddr,
+}
+
+/// Opens sessions with mail servers. A clone opens the same.
+#[derive(Clone, Debug)]
+pub struct Smtp {
+    /// How connections are made.
+    pub network: Arc<dyn Network>,
+    /// What is trusted.
+    pub tls: Arc<Tls>,
+    /// Time for the phases' limits.
+    pub clock: SharedClock,
+    /// Name for EHLO where a profile has none of its own; see [`host_name`].
+    pub host_name: String,
 }

@@ -10,6 +10,8 @@
 //! - **Claims.** [`Store::claim`] hands a due message to one delivery. Claims of another run of the daemon are void when
 //!   the store is opened; [`Opened`] tells which of them had passed the final dot.
 //! - **Order.** Within a profile: by priority, then by due time, then by id.
+//! - **Bodies.** The body of a message goes with the commit that makes it final if every recipient was sent or cancelled;
+//!   otherwise [`Store::sweep`] takes it.
 //! - **Wake-up.** [`Store::last_seq`] changes with every commit that has an event, so nobody polls.
 //!
 //! # Adding a record
@@ -26,6 +28,19 @@ use tokio::sync::watch;
 
 use crate::domain::{Client, Gate, Grant, Message, NewEvent, Profile, StoredEvent, TokenSlot};
 
+#[cfg(any(test, feature = "fakes"))]
+pub mod conformance;
+mod disk;
+#[cfg(any(test, feature = "fakes"))]
+pub mod memory;
+mod mirror;
+mod rules;
+pub mod seal;
+pub mod sled;
+
+#[cfg(any(test, feature = "fakes"))]
+pub use memory::MemoryStore;
+
 /// What a call of the store gives, later.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -41,9 +56,12 @@ pub enum StoreError {
     /// A write or sync failed: the store takes no more changes until it is opened again.
     #[error("the store takes no more changes: {0}")]
     ReadOnly(String),
-    /// The disk is too full to take more.
+    /// The disk is too full to take more. Nothing is broken: it works again once there is room.
     #[error("the disk has too little room")]
     Full,
+    /// The disk or the engine failed. Nothing was changed by the call.
+    #[error("the store failed: {0}")]
+    Failed(String),
     /// A record cannot be read.
     #[error("{record} cannot be read: {cause}")]
     Damaged {
@@ -94,7 +112,8 @@ impl fmt::Display for Record {
 }
 
 /// One change of a [`Store::commit`]. `expected` is the version that the change was made from; the record given carries
-/// the new one.
+/// the new one: one more, or 1 for a new record. Anything else is a [`StoreError::Conflict`], as is a name that another
+/// record has (the error then names that one).
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Makes a client (`expected: None`) or changes it. The name must be free.
@@ -257,7 +276,7 @@ pub struct LaneCount {
     pub in_doubt: u64,
     /// Octets.
     pub bytes: u64,
-    /// When the oldest was queued.
+    /// When the first of them, by id, was queued.
     pub oldest_at: Option<Timestamp>,
 }
 
@@ -274,8 +293,18 @@ pub struct MessageFilter {
     pub since: Option<Timestamp>,
     /// Only with an id under this one.
     pub before: Option<MessageId>,
-    /// At most this many are looked at and returned.
+    /// At most this many are returned.
     pub limit: usize,
+}
+
+/// A piece of a list of messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MessagePage {
+    /// Those that match, the newest first.
+    pub messages: Vec<Message>,
+    /// `before` of the call that goes on; `None` once everything was looked at. A page may be short, even empty, and have
+    /// it: a call looks at a bounded number of messages.
+    pub next: Option<MessageId>,
 }
 
 /// What is kept for how long; a moment for each kind: what ended before it goes.
@@ -329,16 +358,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// One message; `None` if there is none.
     fn message(&self, id: MessageId) -> Reply<'_, Option<Message>>;
 
-    /// Messages, the newest first.
-    fn messages(&self, filter: MessageFilter) -> Reply<'_, Vec<Message>>;
+    /// Messages, the newest first, a page at a time.
+    fn messages(&self, filter: MessageFilter) -> Reply<'_, MessagePage>;
 
-    /// The octets of a message; `None` once they are no longer kept.
+    /// The octets of a message; `None` once they are no longer kept, or if there is no such message.
     fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>>;
 
     /// Counts of messages that are not final, by profile.
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>>;
 
-    /// Events after `since`, the oldest first, and the sequence number of the oldest event that is kept.
+    /// Events after `since`, the oldest first, and the sequence number of the oldest event that is kept: of the next one
+    /// if none is.
     fn events(&self, since: u64, limit: usize) -> Reply<'_, (Vec<StoredEvent>, u64)>;
 
     /// The sequence number of the last event.

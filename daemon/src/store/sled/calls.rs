@@ -1,0 +1,287 @@
+//! The calls that change something, each on a [`Draft`].
+
+use frankd_proto::{HoldReason, MessageId, Priority, ProfileId};
+use jiff::Timestamp;
+
+use super::draft::Draft;
+use super::kept::{Kept, Submitted, SubmittedBy};
+use super::keys;
+use super::pages::encode;
+use crate::domain::{Claim, Client, Grant, Message, NewEvent, Phase, Profile, TokenSlot};
+use crate::store::{Accepted, Change, IdempotencyKey, Record, Retention, StoreError, rules};
+
+/// Most things of each kind that one sweep deletes.
+const SWEPT: usize = 500;
+
+/// A message to accept, sealed by its sender's thread.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) kept: Kept,
+    pub(super) sealed: Vec<u8>,
+    /// The body, if it becomes a record.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) digest: [u8; 32],
+    pub(super) max_messages: u64,
+    pub(super) max_of_uid: u64,
+    pub(super) event: NewEvent,
+}
+
+/// SHA-256 of an idempotency key, with the uid that it belongs to.
+pub(super) fn submitted_by(key: &IdempotencyKey) -> SubmittedBy {
+    let digest = ring::digest::digest(&ring::digest::SHA256, key.key.as_bytes());
+    SubmittedBy { uid: key.uid, key: digest.as_ref().to_vec() }
+}
+
+impl Draft<'_> {
+    /// See [`Store::commit`](crate::store::Store::commit).
+    pub(super) fn change(&mut self, change: Change) -> Result<(), StoreError> {
+        match change {
+            Change::PutClient { client, expected } => self.put_client(&client, expected),
+            Change::DeleteClient { id, expected } => {
+                self.effects.registry = true;
+                self.delete::<Client>(&keys::client(id), expected, Record::Client(id), |c| c.revision)
+            }
+            Change::PutProfile { profile, expected } => self.put_profile(&profile, expected),
+            Change::DeleteProfile { id, expected } => {
+                self.effects.registry = true;
+                self.delete::<Profile>(&keys::profile(id), expected, Record::Profile(id), |p| p.revision)
+            }
+            Change::PutSlot { slot, expected } => self.put_slot(*slot, expected),
+            Change::DeleteSlot { profile, expected } => {
+                self.delete::<TokenSlot>(&keys::slot(profile), expected, Record::Slot(profile), |s| s.version)?;
+                self.effects.slots.retain(|slot| slot.profile != profile);
+                self.effects.dropped.push(profile);
+                Ok(())
+            }
+            Change::PutGrant { grant, expected } => {
+                let key = keys::grant(grant.id);
+                let stored = self.overlay.record::<Grant>(&key)?.map(|g| g.state);
+                rules::moves_on(stored, expected, grant.id)?;
+                self.enter(key, &encode(&grant)?, 0, None)
+            }
+            Change::PutGate(gate) => {
+                self.effects.registry |= gate.reason == HoldReason::Paused;
+                self.enter(keys::gate(gate.profile, gate.reason), &encode(&gate)?, 0, None)
+            }
+            Change::RemoveGate { profile, reason } => {
+                self.effects.registry |= reason == HoldReason::Paused;
+                self.strike(&keys::gate(profile, reason))
+            }
+            Change::PutMessage { message, expected } => self.put_message(*message, expected),
+        }
+    }
+
+    /// See [`Store::accept`](crate::store::Store::accept).
+    pub(super) fn accept(&mut self, new: Incoming) -> Result<Accepted, StoreError> {
+        let Incoming { kept, sealed, body, digest, .. } = new;
+        let id = kept.message.id;
+        if let Some(by) = &kept.submitted
+            && let Some(before) = self.overlay.record::<Submitted>(&keys::submitted(by.uid, &by.key))?
+        {
+            let first = self.kept(before.message)?;
+            return Ok(match first {
+                Some(first) if before.digest == digest => Accepted::Duplicate(Box::new(first.message)),
+                _ => Accepted::KeyConflict,
+            });
+        }
+        let stored = self.overlay.has(&keys::message(id))?.then_some(0);
+        rules::follows(stored, None, Some(kept.message.version), Record::Message(id))?;
+        if self.state.waiting >= new.max_messages {
+            return Ok(Accepted::QueueFull { of_uid: false });
+        }
+        let of_uid = self.state.users.get(&kept.message.uid).copied().unwrap_or(0);
+        if of_uid >= new.max_of_uid {
+            return Ok(Accepted::QueueFull { of_uid: true });
+        }
+        if let Some(body) = body {
+            self.overlay.set_sealed(keys::body(id), &body)?;
+        }
+        if let Some(by) = &kept.submitted {
+            let submitted = Submitted { digest: digest.to_vec(), message: id };
+            self.overlay.set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
+        }
+        self.put_kept(None, kept, Some(&sealed))?;
+        self.append(vec![new.event])?;
+        Ok(Accepted::New)
+    }
+
+    /// See [`Store::claim`](crate::store::Store::claim). Everything before it must have landed: it looks at the database.
+    pub(super) fn claim(
+        &mut self,
+        profile: ProfileId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut due = Vec::new();
+        for priority in [Priority::High, Priority::Normal, Priority::Low] {
+            let (from, to) = (keys::lane(profile, priority), keys::lane_after(profile, priority, now));
+            let lane = self.overlay.pages.tree.range(from..to).keys().take(limit - due.len());
+            for key in lane {
+                due.push(key.map_err(super::pages::failed)?);
+            }
+        }
+        let claim = Claim { incarnation: self.meta.incarnation, at: now };
+        let mut claimed = Vec::with_capacity(due.len());
+        for key in due {
+            let old = self.indexed(&key)?;
+            let mut new = old.clone();
+            new.message.version += 1;
+            new.message.claim = Some(claim);
+            new.message.phase = Phase::BeforeDot;
+            claimed.push(new.message.clone());
+            self.put_kept(Some(&old), new, None)?;
+        }
+        Ok(claimed)
+    }
+
+    /// Voids what another run had claimed. Gives how many were surely not sent, and those in doubt.
+    pub(super) fn void_claims(&mut self) -> Result<(u64, Vec<MessageId>), StoreError> {
+        let (mut not_sent, mut in_doubt) = (0, Vec::new());
+        let claimed: Vec<_> = self.overlay.pages.keys(&[keys::CLAIMED]).collect::<Result<_, _>>()?;
+        for key in claimed {
+            let old = self.indexed(&key)?;
+            if old.message.phase == Phase::AfterDot {
+                in_doubt.push(old.message.id);
+                continue;
+            }
+            not_sent += 1;
+            let mut new = old.clone();
+            new.message.version += 1;
+            new.message.claim = None;
+            self.put_kept(Some(&old), new, None)?;
+        }
+        Ok((not_sent, in_doubt))
+    }
+
+    /// See [`Store::sweep`](crate::store::Store::sweep). Everything before it must have landed: it looks at the database.
+    pub(super) fn sweep(&mut self, keep: &Retention) -> Result<bool, StoreError> {
+        let mut more = false;
+        let (bodies, rest) = self.ended_before(keys::WITH_BODY, keep.body_before)?;
+        more |= rest;
+        for key in bodies {
+            let old = self.indexed(&key)?;
+            let mut new = old.clone();
+            self.drop_body(&mut new)?;
+            self.put_kept(Some(&old), new, None)?;
+        }
+        let (named, rest) = self.ended_before(keys::NAMED, keep.idempotency_before)?;
+        more |= rest;
+        for key in named {
+            let old = self.indexed(&key)?;
+            let mut new = old.clone();
+            if let Some(by) = new.submitted.take() {
+                self.forget(&by)?;
+            }
+            // Its record can go in the next piece.
+            more = true;
+            self.put_kept(Some(&old), new, None)?;
+        }
+        let (records, rest) = self.ended_before(keys::FINAL, keep.message_before)?;
+        more |= rest;
+        for key in records {
+            let kept = self.indexed(&key)?;
+            self.remove_kept(kept)?;
+        }
+        self.sweep_grants(keep.grant_before)?;
+        more |= self.sweep_events(keep.event_before)?;
+        Ok(more)
+    }
+
+    /// The first entries of an index by end, and whether there are more.
+    fn ended_before(&self, kind: u8, moment: Timestamp) -> Result<(Vec<sled::IVec>, bool), StoreError> {
+        let range = vec![kind]..keys::ended(kind, moment);
+        let keys = self.overlay.pages.tree.range(range).keys().take(SWEPT);
+        let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(super::pages::failed)?;
+        let more = keys.len() == SWEPT;
+        Ok((keys, more))
+    }
+
+    fn sweep_grants(&mut self, before: Timestamp) -> Result<(), StoreError> {
+        let grants: Vec<Vec<u8>> = self.roster().of_kind(keys::GRANT).cloned().collect();
+        for key in grants {
+            let grant = self.overlay.record::<Grant>(&key)?;
+            if grant.and_then(|grant| grant.ended_at).is_some_and(|at| at < before) {
+                self.strike(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_events(&mut self, before: Timestamp) -> Result<bool, StoreError> {
+        for _ in 0..SWEPT {
+            if self.meta.events == 0 {
+                return Ok(false);
+            }
+            let seq = self.meta.seq + 1 - self.meta.events;
+            let key = keys::event(seq);
+            let event = self.overlay.record::<crate::domain::StoredEvent>(&key)?;
+            if event.is_some_and(|event| event.at >= before) {
+                return Ok(false);
+            }
+            self.overlay.unset(key)?;
+            self.meta.events -= 1;
+        }
+        Ok(true)
+    }
+
+    fn put_client(&mut self, client: &Client, expected: Option<u64>) -> Result<(), StoreError> {
+        let key = keys::client(client.id);
+        let stored = self.overlay.record::<Client>(&key)?.map(|c| c.revision);
+        rules::follows(stored, expected, Some(client.revision), Record::Client(client.id))?;
+        self.free_name(keys::CLIENT, client.name.as_str(), &key)?;
+        self.effects.registry = true;
+        self.enter(key, &encode(client)?, client.revision, Some(client.name.to_string()))
+    }
+
+    fn put_profile(&mut self, profile: &Profile, expected: Option<u64>) -> Result<(), StoreError> {
+        let key = keys::profile(profile.id);
+        let stored = self.overlay.record::<Profile>(&key)?.map(|p| p.revision);
+        rules::follows(stored, expected, Some(profile.revision), Record::Profile(profile.id))?;
+        self.free_name(keys::PROFILE, profile.name.as_str(), &key)?;
+        self.effects.registry = true;
+        self.enter(key, &encode(profile)?, profile.revision, Some(profile.name.to_string()))
+    }
+
+    fn put_slot(&mut self, slot: TokenSlot, expected: Option<u64>) -> Result<(), StoreError> {
+        let key = keys::slot(slot.profile);
+        let stored = self.overlay.record::<TokenSlot>(&key)?.map(|s| s.version);
+        rules::follows(stored, expected, Some(slot.version), Record::Slot(slot.profile))?;
+        self.enter(key, &encode(&slot)?, slot.version, None)?;
+        self.effects.dropped.retain(|profile| *profile != slot.profile);
+        self.effects.slots.retain(|other| other.profile != slot.profile);
+        self.effects.slots.push(slot);
+        Ok(())
+    }
+
+    fn put_message(&mut self, message: Message, expected: u64) -> Result<(), StoreError> {
+        let old = self.kept(message.id)?;
+        let stored = old.as_ref().map(|kept| kept.message.version);
+        rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
+        let new = Kept {
+            body: old.as_ref().and_then(|kept| kept.body),
+            submitted: old.as_ref().and_then(|kept| kept.submitted.clone()),
+            message,
+        };
+        self.put_kept(old.as_ref(), new, None)
+    }
+
+    /// Refuses a name that another record has.
+    fn free_name(&self, kind: u8, name: &str, key: &[u8]) -> Result<(), StoreError> {
+        match self.roster().named(kind, name, key).and_then(super::kept::record) {
+            Some(other) => Err(StoreError::Conflict(other)),
+            None => Ok(()),
+        }
+    }
+
+    fn delete<T: serde::de::DeserializeOwned>(
+        &mut self,
+        key: &[u8],
+        expected: u64,
+        record: Record,
+        version: impl Fn(&T) -> u64,
+    ) -> Result<(), StoreError> {
+        let stored = self.overlay.record::<T>(key)?.map(|stored| version(&stored));
+        rules::follows(stored, Some(expected), None, record)?;
+        self.strike(key)
+    }
+}

@@ -1,0 +1,290 @@
+//! One call's changes before they are known to be good, and the sums and counts that go with them.
+//!
+//! A [`Draft`] reads through the [`Overlay`], so it sees what the calls before it in the same group have changed. Dropped,
+//! it leaves nothing; finished, it becomes part of the [`State`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use frankd_proto::{MessageId, ProfileId};
+
+use super::kept::{BodyPlace, Count, Entry, Kept, Meta, Roster, Shown, SubmittedBy, Sum, mark_of_message};
+use super::keys;
+use super::pages::{Overlay, encode};
+use crate::domain::{Message, NewEvent, TokenSlot};
+use crate::store::{LaneCount, Record, StoreError, rules};
+
+/// What the writer knows of the database without reading it.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) meta: Meta,
+    pub(super) roster: Roster,
+    pub(super) counts: BTreeMap<ProfileId, Count>,
+    pub(super) users: BTreeMap<u32, u64>,
+    /// Messages that are not final.
+    pub(super) waiting: u64,
+    changed_counts: BTreeSet<ProfileId>,
+    changed_users: BTreeSet<u32>,
+}
+
+impl State {
+    /// Writes counts and generation, the last of each group.
+    pub(super) fn write(&mut self, overlay: &mut Overlay) -> Result<(), StoreError> {
+        for profile in std::mem::take(&mut self.changed_counts) {
+            match self.counts.get(&profile) {
+                Some(count) => overlay.set(keys::count(profile), &encode(count)?)?,
+                None => overlay.unset(keys::count(profile))?,
+            }
+        }
+        for uid in std::mem::take(&mut self.changed_users) {
+            match self.users.get(&uid) {
+                Some(count) => overlay.set(keys::user(uid), &encode(count)?)?,
+                None => overlay.unset(keys::user(uid))?,
+            }
+        }
+        self.meta.counts = self.sum_of_counts()?;
+        self.meta.generation += 1;
+        overlay.set(keys::META.to_vec(), &encode(&self.meta)?)?;
+        overlay.keep();
+        Ok(())
+    }
+
+    /// The sum that [`Meta::counts`] must have.
+    pub(super) fn sum_of_counts(&self) -> Result<Sum, StoreError> {
+        let mut sum = Sum::default();
+        for entry in &self.counts {
+            sum.add(&encode(&entry)?);
+        }
+        for entry in &self.users {
+            sum.add(&encode(&entry)?);
+        }
+        Ok(sum)
+    }
+
+    fn count(&mut self, message: &Message, more: bool) {
+        let one = rules::counted(message);
+        if one == LaneCount::default() {
+            return;
+        }
+        let count = self.counts.entry(message.profile).or_default();
+        let user = self.users.entry(message.uid).or_default();
+        if more {
+            count.add(&one);
+            *user += 1;
+            self.waiting += 1;
+        } else {
+            count.remove(&one);
+            *user = user.saturating_sub(1);
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        if count.waiting == 0 {
+            self.counts.remove(&message.profile);
+        }
+        if *user == 0 {
+            self.users.remove(&message.uid);
+        }
+        self.changed_counts.insert(message.profile);
+        self.changed_users.insert(message.uid);
+    }
+}
+
+/// What a finished call asks for besides the database.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Token slots that were written.
+    pub(super) slots: Vec<TokenSlot>,
+    /// Profiles whose token slot was deleted.
+    pub(super) dropped: Vec<ProfileId>,
+    /// Whether a client, a profile or a pause changed.
+    pub(super) registry: bool,
+    /// Body files that no message needs any more.
+    pub(super) unlink: Vec<MessageId>,
+}
+
+impl Effects {
+    /// Whether the mirror must be written.
+    pub(super) fn mirrored(&self) -> bool {
+        self.registry || !self.slots.is_empty() || !self.dropped.is_empty()
+    }
+}
+
+/// One call's changes.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) overlay: &'a mut Overlay,
+    pub(super) state: &'a State,
+    pub(super) meta: Meta,
+    pub(super) effects: Effects,
+    roster: Option<Roster>,
+    counted: Vec<(Message, bool)>,
+}
+
+/// A [`Draft`] that is good.
+#[derive(Debug)]
+pub(super) struct Finished {
+    meta: Meta,
+    roster: Option<Roster>,
+    counted: Vec<(Message, bool)>,
+}
+
+impl Finished {
+    /// All small records as they are after the call.
+    pub(super) fn roster<'a>(&'a self, state: &'a State) -> &'a Roster {
+        self.roster.as_ref().unwrap_or(&state.roster)
+    }
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(overlay: &'a mut Overlay, state: &'a State) -> Self {
+        overlay.discard();
+        Self { overlay, meta: state.meta, state, effects: Effects::default(), roster: None, counted: Vec::new() }
+    }
+
+    /// All small records as they are after this call.
+    pub(super) fn roster(&self) -> &Roster {
+        self.roster.as_ref().unwrap_or(&self.state.roster)
+    }
+
+    fn roster_mut(&mut self) -> &mut Roster {
+        self.roster.get_or_insert_with(|| self.state.roster.clone())
+    }
+
+    /// Writes a small record and enters it into the roster.
+    pub(super) fn enter(
+        &mut self,
+        key: Vec<u8>,
+        plain: &[u8],
+        version: u64,
+        name: Option<String>,
+    ) -> Result<(), StoreError> {
+        let mark = crc32fast::hash(plain);
+        self.overlay.set(key.clone(), plain)?;
+        self.roster_mut().0.insert(key, Entry { mark, version, name });
+        Ok(())
+    }
+
+    /// Deletes a small record and strikes it off the roster.
+    pub(super) fn strike(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        self.overlay.unset(key.to_vec())?;
+        self.roster_mut().0.remove(key);
+        Ok(())
+    }
+
+    /// Reads a message with what belongs to it.
+    pub(super) fn kept(&self, id: MessageId) -> Result<Option<Kept>, StoreError> {
+        self.overlay.record(&keys::message(id))
+    }
+
+    /// A message that an index names; one that is not there is damage.
+    pub(super) fn indexed(&self, entry: &[u8]) -> Result<Kept, StoreError> {
+        let id = keys::last_id(entry).map(MessageId::from_bits);
+        let id = id.ok_or_else(|| StoreError::Failed(format!("{} has no id", Shown(entry))))?;
+        self.kept(id)?.ok_or(StoreError::Damaged {
+            record: Record::Message(id),
+            cause: "it is not there, but an index has it".to_owned(),
+        })
+    }
+
+    /// Writes a message; `old` is what is there now, `sealed` the new record if it is sealed already.
+    pub(super) fn put_kept(
+        &mut self,
+        old: Option<&Kept>,
+        mut new: Kept,
+        sealed: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let key = keys::message(new.message.id);
+        if new.body.is_some() && !rules::needs_body(&new.message) {
+            self.drop_body(&mut new)?;
+        }
+        match sealed {
+            Some(sealed) => self.overlay.set_sealed(key, sealed)?,
+            None => self.overlay.set(key, &encode(&new)?)?,
+        }
+        self.reindex(old, Some(&new));
+        Ok(())
+    }
+
+    /// Deletes a message with its body.
+    pub(super) fn remove_kept(&mut self, mut kept: Kept) -> Result<(), StoreError> {
+        let old = kept.clone();
+        self.drop_body(&mut kept)?;
+        self.overlay.unset(keys::message(kept.message.id))?;
+        self.reindex(Some(&old), None);
+        Ok(())
+    }
+
+    /// Deletes the body of a message.
+    pub(super) fn drop_body(&mut self, kept: &mut Kept) -> Result<(), StoreError> {
+        let id = kept.message.id;
+        match kept.body.take() {
+            Some(BodyPlace::Record) => self.overlay.unset(keys::body(id))?,
+            Some(BodyPlace::File) => {
+                self.overlay.mark(keys::unlink(id));
+                self.effects.unlink.push(id);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Deletes an idempotency key.
+    pub(super) fn forget(&mut self, submitted: &SubmittedBy) -> Result<(), StoreError> {
+        self.overlay.unset(keys::submitted(submitted.uid, &submitted.key))
+    }
+
+    /// Appends events.
+    pub(super) fn append(&mut self, events: Vec<NewEvent>) -> Result<u64, StoreError> {
+        for event in events {
+            self.meta.seq += 1;
+            self.meta.events += 1;
+            let event = rules::numbered(event, self.meta.seq);
+            self.overlay.set(keys::event(event.seq), &encode(&event)?)?;
+        }
+        Ok(self.meta.seq)
+    }
+
+    /// The call is good. The caller gives what comes of it to [`State::apply`].
+    pub(super) fn finish(mut self) -> Result<(Finished, Effects), StoreError> {
+        if let Some(roster) = &self.roster {
+            let plain = encode(roster)?;
+            self.meta.roster = crc32fast::hash(&plain);
+            self.overlay.set(keys::ROSTER.to_vec(), &plain)?;
+        }
+        let finished = Finished { meta: self.meta, roster: self.roster, counted: self.counted };
+        Ok((finished, self.effects))
+    }
+
+    fn reindex(&mut self, old: Option<&Kept>, new: Option<&Kept>) {
+        let before = old.map(keys::indexes).unwrap_or_default();
+        let after = new.map(keys::indexes).unwrap_or_default();
+        for key in before.iter().filter(|key| !after.contains(key)) {
+            self.meta.indexes.remove(key);
+            self.overlay.unmark(key.clone());
+        }
+        for key in after.into_iter().filter(|key| !before.contains(key)) {
+            self.meta.indexes.add(&key);
+            self.overlay.mark(key);
+        }
+        if let Some(old) = old {
+            self.meta.messages.remove(&mark_of_message(&old.message));
+            self.counted.push((old.message.clone(), false));
+        }
+        if let Some(new) = new {
+            self.meta.messages.add(&mark_of_message(&new.message));
+            self.counted.push((new.message.clone(), true));
+        }
+    }
+}
+
+impl State {
+    /// Takes over what a call has changed.
+    pub(super) fn apply(&mut self, finished: Finished, overlay: &mut Overlay) {
+        overlay.keep();
+        self.meta = finished.meta;
+        if let Some(roster) = finished.roster {
+            self.roster = roster;
+        }
+        for (message, more) in &finished.counted {
+            self.count(message, *more);
+        }
+    }
+}
