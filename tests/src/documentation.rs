@@ -110,14 +110,16 @@ fn in_markdown(text: &str) -> Vec<String> {
 /// The commands that a code block types: at the begin of a line, behind a pipe, in `$(…)`, behind `sudo`.
 fn typed_in(block: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");
-    let commands = joined.lines().filter(|line| !line.trim_start().starts_with("Usage:")).flat_map(|line| {
+    let commands = joined.lines().filter(|line| !line.contains("[OPTIONS]")).flat_map(|line| {
         line.match_indices("frankctl ").filter_map(move |(at, _)| {
             let before = &line[..at];
             let substituted = before.ends_with("$(");
             let typed = before.trim().is_empty() || before.ends_with([' ', '`']) || substituted;
             let rest = &line[at..];
             let end = if substituted { rest.find(')') } else { rest.find(" # ") };
-            (typed && !before.contains('#')).then(|| rest[..end.unwrap_or(rest.len())].to_owned())
+            let named =
+                rest["frankctl ".len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '{');
+            (typed && named && !before.contains('#')).then(|| rest[..end.unwrap_or(rest.len())].to_owned())
         })
     });
     commands.map(|line| squeezed(&line)).collect()

@@ -133,7 +133,11 @@ impl<'a> Page<'a> {
         self.line(&format!("| {what} | type | |\n|---|---|---|"));
         for field in fields {
             let kind = self.refer(&field.kind, &of.module, &of.name)?;
-            let mark = if field.optional() { "" } else { " (always)" };
+            let mark = match (field.optional(), what) {
+                (true, _) => "",
+                (false, "parameter") => " (required)",
+                (false, _) => " (always)",
+            };
             let doc = self.contract.resolved(&field.doc);
             self.line(&format!("| `{}`{mark} | {kind} | {} |", field.name, cell(&doc)));
         }
