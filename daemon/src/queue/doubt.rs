@@ -19,7 +19,7 @@ pub(super) async fn decide_all(shared: &Shared) {
             if matches!(error, StoreError::Closed | StoreError::ReadOnly(_)) || shared.is_stopping() {
                 return;
             }
-            if !matches!(error, StoreError::Full | StoreError::Unreadable(_)) {
+            if !matches!(error, StoreError::Full | StoreError::Failed(_)) {
                 break;
             }
             shared.clock.sleep(Duration::from_secs(1)).await;

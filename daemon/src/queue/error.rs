@@ -171,7 +171,7 @@ fn store_kind(error: &StoreError) -> Kind {
         StoreError::ReadOnly(_) => Kind::StoreReadOnly,
         StoreError::Full => Kind::QueueFull,
         StoreError::Closed => Kind::DaemonShuttingDown,
-        StoreError::Conflict(_) | StoreError::Missing(_) | StoreError::Damaged { .. } | StoreError::Unreadable(_) => {
+        StoreError::Conflict(_) | StoreError::Missing(_) | StoreError::Damaged { .. } | StoreError::Failed(_) => {
             Kind::StoreUnavailable
         }
     }

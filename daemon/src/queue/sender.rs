@@ -102,7 +102,7 @@ fn described(profile: &Profile) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::testing::{profile, view_of};
+    use crate::queue::tests::{profile, view_of};
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()

@@ -154,7 +154,7 @@ async fn write(shared: &Shared, mut message: Message, gate: Option<Gate>, events
                 }
                 _ => {}
             },
-            StoreError::Full | StoreError::Unreadable(_) if *shared.stop.borrow() != Stop::Now => {
+            StoreError::Full | StoreError::Failed(_) if *shared.stop.borrow() != Stop::Now => {
                 tracing::warn!(message = %message.id, %error, "the attempt is not written yet");
                 shared.clock.sleep(AGAIN).await;
                 continue;

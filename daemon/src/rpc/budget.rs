@@ -35,7 +35,7 @@ struct Waiter {
 pub(super) struct Octets {
     budget: Budget,
     uid: u32,
-    octets: u64,
+    count: u64,
 }
 
 impl Budget {
@@ -84,7 +84,7 @@ impl Budget {
                 state.used += octets;
                 *state.by_uid.entry(uid).or_default() += octets;
                 let budget = self.clone();
-                grants.push((waiter.grant, Octets { budget, uid, octets }));
+                grants.push((waiter.grant, Octets { budget, uid, count: octets }));
             }
         }
         kept.append(&mut state.waiting);
@@ -115,9 +115,9 @@ impl Budget {
 
 impl Octets {
     /// Keeps only as many as turned out to be needed.
-    pub(super) fn shrink(&mut self, octets: u64) {
-        if let Some(spare) = self.octets.checked_sub(octets).filter(|spare| *spare > 0) {
-            self.octets = octets;
+    pub(super) fn shrink(&mut self, count: u64) {
+        if let Some(spare) = self.count.checked_sub(count).filter(|spare| *spare > 0) {
+            self.count = count;
             self.budget.give_back(self.uid, spare);
         }
     }
@@ -125,8 +125,8 @@ impl Octets {
 
 impl Drop for Octets {
     fn drop(&mut self) {
-        if self.octets > 0 {
-            self.budget.give_back(self.uid, self.octets);
+        if self.count > 0 {
+            self.budget.give_back(self.uid, self.count);
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
         first.shrink(20);
         assert!(small.as_mut().now_or_never().is_none(), "nobody overtakes within a user");
         drop(first);
-        assert!(large.await.octets == 40 && small.await.octets == 4);
+        assert!(large.await.count == 40 && small.await.count == 4);
     }
 
     #[tokio::test]

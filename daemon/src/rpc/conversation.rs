@@ -34,7 +34,7 @@ pub(super) enum Heard {
     /// The peer says no more.
     End,
     /// A message that is not acceptable: it is told, and the connection ends.
-    Bad(RpcError),
+    Bad(Box<RpcError>),
 }
 
 /// What to do with a message while as many calls as may be are in flight.
@@ -118,7 +118,7 @@ pub(super) async fn converse<W: Wire>(
                 }
             }
             Next::Heard(Heard::Bad(error)) => {
-                write(wire, refusal(Id::Null, error)).await?;
+                write(wire, refusal(Id::Null, *error)).await?;
                 open = false;
             }
             Next::Heard(Heard::End) | Next::Stop => open = false,

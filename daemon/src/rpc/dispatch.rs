@@ -285,17 +285,14 @@ fn entry(text: &[u8], extensions: &Extensions) -> Result<BatchEntry<'static>, (I
         return Err(wrong("a request has a \"method\""));
     };
     let (method, params) = (method.into_owned(), envelope.params.map(ToOwned::to_owned));
-    Ok(match id {
-        Some(id) => {
-            let mut request = Request::owned(method, params, id);
-            request.extensions = extensions.clone();
-            BatchEntry::Call(request)
-        }
-        None => {
-            let mut notification = Notification::new(method.into(), params.map(Cow::Owned));
-            notification.extensions = extensions.clone();
-            BatchEntry::Notification(notification)
-        }
+    Ok(if let Some(id) = id {
+        let mut request = Request::owned(method, params, id);
+        request.extensions = extensions.clone();
+        BatchEntry::Call(request)
+    } else {
+        let mut notification = Notification::new(method.into(), params.map(Cow::Owned));
+        notification.extensions = extensions.clone();
+        BatchEntry::Notification(notification)
     })
 }
 

@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Lines<S> {
         let octets = end.unwrap_or(chunk.len());
         let length = self.line.len() + octets;
         if length as u64 > limit {
-            return Some(Heard::Bad(too_large(limit)));
+            return Some(Heard::Bad(Box::new(too_large(limit))));
         }
         if length > LARGE && matches!(self.share, Share::None) {
             self.begin();
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for Lines<S> {
                     }
                 }
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Heard::Bad(too_slow()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Heard::Bad(Box::new(too_slow())),
                 Err(_) => return Heard::End,
             }
         }

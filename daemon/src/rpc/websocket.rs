@@ -55,8 +55,10 @@ pub(super) async fn accept(upgrade: Upgrade, session: Arc<Session>) -> io::Resul
         let mut message = Vec::new();
         match receiver.receive_data(&mut message).await {
             Ok(_) => Some((Heard::Message(message, None), Some(receiver))),
-            Err(Error::MessageTooLarge { .. }) => Some((Heard::Bad(too_large(LARGE as u64)), None)),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Some((Heard::Bad(too_slow()), None)),
+            Err(Error::MessageTooLarge { .. }) => Some((Heard::Bad(Box::new(too_large(LARGE as u64))), None)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Some((Heard::Bad(Box::new(too_slow())), None))
+            }
             Err(_) => None,
         }
     });

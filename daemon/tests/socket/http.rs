@@ -66,6 +66,7 @@ impl Http {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tests read better with the values in place")]
 fn call(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
@@ -240,6 +241,9 @@ async fn a_large_body_waits_for_its_users_share() {
 async fn binary_garbage_is_answered_with_400_or_closed() {
     let rig = Rig::new();
     for garbage in [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", b"HELO there\r\n\r\n", &[0xff; 70_000]] {
+    for garbage in
+        [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", b"HELO there\r\n\r\n", &vec![0xff; 70_000]]
+    {
         let mut http = Http::new(&rig, ALICE);
         _ = http.io.write_all(garbage).await;
         _ = http.io.shutdown().await;

@@ -298,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Lines<S> {
 }
 
 /// A line that calls a method.
+#[expect(clippy::needless_pass_by_value, reason = "tests read better with the values in place")]
 pub(crate) fn request(method: &str, params: Value) -> String {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     format!("{request}\n")
