@@ -47,14 +47,7 @@ pub(crate) struct Global {
     #[arg(short = 'H', long, global = true, value_name = "ADDRESS", value_parser = host::parse)]
     pub(crate) host: Option<PathBuf>,
     /// Output format: table, json, jsonl or name [default: table]
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        hide_possible_values = true
-    )]
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub(crate) output: Option<Format>,
     /// The same as --output json
     #[arg(long, global = true)]
@@ -63,14 +56,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// When to use colours: auto, always or never
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = true
-    )]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(crate) color: Color,
     /// Never asks; fails naming the option that is missing
     #[arg(long, global = true)]

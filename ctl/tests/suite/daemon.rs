@@ -87,13 +87,7 @@ impl FakeDaemon {
                 tokio::spawn(serve(stream, Arc::clone(&served)));
             }
         });
-        Self {
-            shared,
-            seen,
-            task,
-            path,
-            _dir: dir,
-        }
+        Self { shared, seen, task, path, _dir: dir }
     }
 
     /// One that answers every call with the same text.
@@ -156,11 +150,8 @@ async fn serve(stream: UnixStream, shared: Arc<Shared>) {
     let mut reader = BufReader::new(reader).lines();
     while let Ok(Some(line)) = reader.next_line().await {
         let request: Value = serde_json::from_str(&line).unwrap();
-        let call = Call {
-            method: request["method"].as_str().unwrap().to_owned(),
-            params: request["params"].clone(),
-            pid,
-        };
+        let call =
+            Call { method: request["method"].as_str().unwrap().to_owned(), params: request["params"].clone(), pid };
         let before = {
             let mut counts = shared.counts.lock().unwrap();
             let count = counts.entry(call.method.clone()).or_default();

@@ -16,9 +16,7 @@ async fn every_kind_of_error_has_its_exit_status_its_cause_and_its_name() {
         let outcome = run(&daemon, &["token", "show", "alerts"]).await;
         assert_eq!(outcome.code, kind.exit_code(), "{kind}");
         assert!(
-            outcome
-                .stderr
-                .starts_with("error: failed to show the token of profile alerts: no, for a reason of mine\n"),
+            outcome.stderr.starts_with("error: failed to show the token of profile alerts: no, for a reason of mine\n"),
             "{}",
             outcome.stderr
         );
@@ -31,31 +29,17 @@ async fn every_kind_of_error_has_its_exit_status_its_cause_and_its_name() {
 
 #[tokio::test]
 async fn a_hint_of_the_daemon_is_printed() {
-    let error = RpcError::new(Kind::ObjectInvalid, "port must be 1 to 65535")
-        .field("smtp.port")
-        .hint("use 587");
+    let error = RpcError::new(Kind::ObjectInvalid, "port must be 1 to 65535").field("smtp.port").hint("use 587");
     let daemon = FakeDaemon::refusing(error);
-    let stderr = run(&daemon, &["profile", "update", "alerts", "--smtp-port", "0"])
-        .await
-        .stderr;
-    assert!(
-        stderr.contains("field      smtp.port\n") && stderr.contains("fix        use 587\n"),
-        "{stderr}"
-    );
+    let stderr = run(&daemon, &["profile", "update", "alerts", "--smtp-port", "0"]).await.stderr;
+    assert!(stderr.contains("field      smtp.port\n") && stderr.contains("fix        use 587\n"), "{stderr}");
 }
 
 #[tokio::test]
 async fn an_absent_daemon_is_status_five() {
-    let outcome = Run::new(&["status"])
-        .at_path("/nonexistent/frankd.sock".as_ref())
-        .go()
-        .await;
+    let outcome = Run::new(&["status"]).at_path("/nonexistent/frankd.sock".as_ref()).go().await;
     assert_eq!(outcome.code, 5);
-    assert!(
-        outcome.stderr.contains("/nonexistent/frankd.sock"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("/nonexistent/frankd.sock"), "{}", outcome.stderr);
     let wrong = Run::new(&["status"]).env("FRANKD_HOST", "ssh://root@host").go().await;
     assert_eq!(wrong.code, 2);
 }
@@ -94,15 +78,7 @@ async fn a_wrong_command_line_is_status_two_and_asks_nothing() {
         &["grant", "alerts", "list"],
         &["send", "-s", "nobody"],
         &["send", "--to", "a@b.example", "--text", "-", "--html", "-"],
-        &[
-            "client",
-            "update",
-            "m365",
-            "--clear",
-            "issuer",
-            "--issuer",
-            "https://a.example",
-        ],
+        &["client", "update", "m365", "--clear", "issuer", "--issuer", "https://a.example"],
         &["client", "update", "m365", "--client-secret-expires", "2027-01-01"],
         &["call", "system.ping", "[]"],
         &["call", "event.subscribe"],

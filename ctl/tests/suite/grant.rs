@@ -36,16 +36,9 @@ fn completing() -> FakeDaemon {
 async fn an_address_is_pasted_and_the_token_told() {
     let daemon = completing();
     let line = ["grant", "alerts", "--paste"];
-    let outcome = Run::new(&line)
-        .stdin("  http://localhost:7777/?state=S&code=C \n")
-        .at(&daemon)
-        .go()
-        .await;
+    let outcome = Run::new(&line).stdin("  http://localhost:7777/?state=S&code=C \n").at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert_eq!(
-        daemon.params("grant.start"),
-        json!({"profile": "alerts", "via": "paste"})
-    );
+    assert_eq!(daemon.params("grant.start"), json!({"profile": "alerts", "via": "paste"}));
     assert_eq!(
         daemon.params("grant.complete"),
         json!({"id": ID, "redirect_url": "http://localhost:7777/?state=S&code=C"})
@@ -73,24 +66,15 @@ async fn as_json_a_grant_is_the_result_object() {
     let daemon = completing();
     let line = ["grant", "alerts", "--paste", "--json", "--quiet"];
     let outcome = Run::new(&line).stdin("x?state=S&code=C\n").at(&daemon).go().await;
-    assert_eq!(
-        outcome.stdout.trim_end(),
-        serde_json::to_string(&samples::completed()).unwrap()
-    );
-    assert!(
-        outcome.stderr.contains("https://login.example/"),
-        "the address is always printed"
-    );
+    assert_eq!(outcome.stdout.trim_end(), serde_json::to_string(&samples::completed()).unwrap());
+    assert!(outcome.stderr.contains("https://login.example/"), "the address is always printed");
 }
 
 #[tokio::test]
 async fn without_a_display_or_over_ssh_the_address_is_pasted_and_why_is_said() {
     for (environment, why) in [
         (vec![], "There is no display here"),
-        (
-            vec![("DISPLAY", ":10"), ("SSH_CONNECTION", "a b")],
-            "This is an SSH session",
-        ),
+        (vec![("DISPLAY", ":10"), ("SSH_CONNECTION", "a b")], "This is an SSH session"),
     ] {
         let daemon = completing();
         let run = Run::new(&["grant", "alerts"]).stdin("x?state=S&code=C\n").at(&daemon);
@@ -111,11 +95,7 @@ async fn nothing_pasted_leaves_the_grant_pending() {
     ] {
         let outcome = run.at(&daemon).go().await;
         assert_eq!(outcome.code, 8);
-        assert!(
-            outcome.stderr.contains(&format!("`frankctl grant complete {ID}`")),
-            "{}",
-            outcome.stderr
-        );
+        assert!(outcome.stderr.contains(&format!("`frankctl grant complete {ID}`")), "{}", outcome.stderr);
     }
 }
 
@@ -124,53 +104,30 @@ async fn a_person_may_paste_again_while_the_grant_is_pending() {
     let daemon = FakeDaemon::start(|call, before| {
         answer(call, || match (call.method.as_str(), before) {
             ("grant.get", _) => Reply::value(&samples::grant(GrantState::Pending)),
-            (_, 0) => Reply::error(RpcError::new(
-                Kind::GrantStateMismatch,
-                "that is another grant's address",
-            )),
+            (_, 0) => Reply::error(RpcError::new(Kind::GrantStateMismatch, "that is another grant's address")),
             _ => Reply::value(&samples::completed()),
         })
     });
     let lines = "wrong?state=X&code=C\nright?state=S&code=C\n";
-    let outcome = Run::new(&["grant", "alerts", "--paste"])
-        .stdin(lines)
-        .at_terminal()
-        .at(&daemon)
-        .go()
-        .await;
+    let outcome = Run::new(&["grant", "alerts", "--paste"]).stdin(lines).at_terminal().at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("that is another grant's address"));
     let daemon = FakeDaemon::start(|call, _| {
-        answer(call, || {
-            Reply::error(RpcError::new(Kind::GrantStateMismatch, "another grant's"))
-        })
+        answer(call, || Reply::error(RpcError::new(Kind::GrantStateMismatch, "another grant's")))
     });
-    let alone = Run::new(&["grant", "alerts", "--paste"])
-        .stdin("wrong?state=X&code=C\n")
-        .at(&daemon);
+    let alone = Run::new(&["grant", "alerts", "--paste"]).stdin("wrong?state=X&code=C\n").at(&daemon);
     assert_eq!(alone.go().await.code, 9, "a script is not asked again");
 }
 
 #[tokio::test]
 async fn a_grant_is_completed_later() {
     let daemon = completing();
-    let outcome = Run::new(&["grant", "complete", ID])
-        .stdin("u?state=S&code=C\n")
-        .at(&daemon)
-        .go()
-        .await;
+    let outcome = Run::new(&["grant", "complete", ID]).stdin("u?state=S&code=C\n").at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert_eq!(daemon.params("grant.complete")["id"], ID);
     let daemon = completing();
-    Run::new(&["grant", "complete"])
-        .stdin("u?state=S&code=C\n")
-        .at(&daemon)
-        .go()
-        .await;
-    assert_eq!(
-        daemon.params("grant.complete"),
-        json!({"redirect_url": "u?state=S&code=C"})
-    );
+    Run::new(&["grant", "complete"]).stdin("u?state=S&code=C\n").at(&daemon).go().await;
+    assert_eq!(daemon.params("grant.complete"), json!({"redirect_url": "u?state=S&code=C"}));
     let empty = Run::new(&["grant", "complete"]).at(&daemon).go().await;
     assert_eq!(empty.code, 2);
 }
@@ -182,11 +139,7 @@ async fn a_restart_of_the_daemon_costs_nothing() {
         ("grant.get", _) => Reply::value(&samples::grant(GrantState::Pending)),
         _ => answer(call, || Reply::value(&samples::completed())),
     });
-    let outcome = Run::new(&["grant", "alerts", "--paste"])
-        .stdin("u?state=S&code=C\n")
-        .at(&daemon)
-        .go()
-        .await;
+    let outcome = Run::new(&["grant", "alerts", "--paste"]).stdin("u?state=S&code=C\n").at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
 }
 
@@ -201,50 +154,32 @@ async fn a_code_that_was_used_before_the_connection_broke_is_not_sent_again() {
     let outcome = Run::new(&line).stdin("u?state=S&code=C\n").at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(outcome.stdout.contains("✓ valid"), "{}", outcome.stdout);
-    let completes = daemon
-        .calls()
-        .iter()
-        .filter(|call| call.method == "grant.complete")
-        .count();
+    let completes = daemon.calls().iter().filter(|call| call.method == "grant.complete").count();
     assert_eq!(completes, 1);
 }
 
 #[tokio::test]
 async fn a_grant_that_ends_elsewhere_ends_the_waiting() {
-    for (state, code) in [
-        (GrantState::Completed, 0),
-        (GrantState::Expired, 8),
-        (GrantState::Denied, 9),
-        (GrantState::Cancelled, 8),
-    ] {
+    for (state, code) in
+        [(GrantState::Completed, 0), (GrantState::Expired, 8), (GrantState::Denied, 9), (GrantState::Cancelled, 8)]
+    {
         let daemon = FakeDaemon::start(move |call, _| match call.method.as_str() {
             "grant.wait" => Reply::value(&samples::grant(state)),
             _ => answer(call, || Reply::Silence),
         });
         // Nobody pastes anything: the other end of the pipe stays open.
         let (_open, silent) = silence();
-        let outcome = Run::new(&["grant", "alerts", "--paste"])
-            .stdin_is(silent)
-            .at(&daemon)
-            .go()
-            .await;
+        let outcome = Run::new(&["grant", "alerts", "--paste"]).stdin_is(silent).at(&daemon).go().await;
         assert_eq!(outcome.code, code, "{state}: {}", outcome.stderr);
     }
     let mut failed = samples::grant(GrantState::Failed);
-    failed.error = Some(GrantError::from(RpcError::new(
-        Kind::OauthInvalidClient,
-        "the secret is wrong",
-    )));
+    failed.error = Some(GrantError::from(RpcError::new(Kind::OauthInvalidClient, "the secret is wrong")));
     let daemon = FakeDaemon::start(move |call, _| match call.method.as_str() {
         "grant.wait" => Reply::value(&failed),
         _ => answer(call, || Reply::Silence),
     });
     let (_open, silent) = silence();
-    let outcome = Run::new(&["grant", "alerts", "--paste"])
-        .stdin_is(silent)
-        .at(&daemon)
-        .go()
-        .await;
+    let outcome = Run::new(&["grant", "alerts", "--paste"]).stdin_is(silent).at(&daemon).go().await;
     assert_eq!(outcome.code, 9);
     assert!(outcome.stderr.contains("the secret is wrong"), "{}", outcome.stderr);
 }
@@ -252,11 +187,7 @@ async fn a_grant_that_ends_elsewhere_ends_the_waiting() {
 #[tokio::test]
 async fn a_profile_named_like_a_command_is_reached_by_option() {
     let daemon = completing();
-    Run::new(&["grant", "--profile", "list", "--paste"])
-        .stdin("u?state=S&code=C\n")
-        .at(&daemon)
-        .go()
-        .await;
+    Run::new(&["grant", "--profile", "list", "--paste"]).stdin("u?state=S&code=C\n").at(&daemon).go().await;
     assert_eq!(daemon.params("grant.start")["profile"], "list");
     let listed = FakeDaemon::answering(r#"{"items":[]}"#);
     run(&listed, &["grant", "-o", "json", "list"]).await;
@@ -278,9 +209,7 @@ async fn ctrl_c_leaves_the_grant_pending_and_says_how_to_finish_it() {
         let pid = child.id().unwrap();
         // It waits for the grant and for a signal in one place.
         daemon.called("grant.wait").await;
-        let kill = std::process::Command::new("kill")
-            .args(["-INT", &pid.to_string()])
-            .status();
+        let kill = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status();
         assert!(kill.unwrap().success());
         let output = wait(child).await;
         assert_eq!(output.status.code(), Some(8), "{output:?}");

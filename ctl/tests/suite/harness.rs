@@ -88,11 +88,7 @@ impl Run {
         };
         let arguments = std::iter::once("frankctl".to_owned()).chain(self.arguments);
         let code = frankctl::run(arguments.map(OsString::from), io).await;
-        Outcome {
-            code,
-            stdout: stdout.text(),
-            stderr: stderr.text(),
-        }
+        Outcome { code, stdout: stdout.text(), stderr: stderr.text() }
     }
 }
 

@@ -61,23 +61,14 @@ async fn the_browser_is_told_the_truth_after_the_exchange() {
     let release = Arc::clone(&exchanged);
     let daemon = FakeDaemon::start(move |call, _| {
         let release = Arc::clone(&release);
-        answer(call, || {
-            Reply::Later(release, Box::new(Reply::value(&samples::completed())))
-        })
+        answer(call, || Reply::Later(release, Box::new(Reply::value(&samples::completed()))))
     });
     let (outcome, page, daemon) = beside(daemon, async |daemon, port| {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        stream
-            .write_all(get(port, "/?code=C%2F1&state=S").as_bytes())
-            .await
-            .unwrap();
+        stream.write_all(get(port, "/?code=C%2F1&state=S").as_bytes()).await.unwrap();
         daemon.called("grant.complete").await;
         let early = stream.try_read(&mut [0]).map_err(|error| error.kind());
-        assert_eq!(
-            early,
-            Err(std::io::ErrorKind::WouldBlock),
-            "answered before the exchange"
-        );
+        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "answered before the exchange");
         exchanged.notify_one();
         let mut page = String::new();
         stream.read_to_string(&mut page).await.unwrap();
@@ -87,26 +78,16 @@ async fn the_browser_is_told_the_truth_after_the_exchange() {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert_eq!(
         daemon.params("grant.complete")["redirect_url"],
-        format!(
-            "http://localhost:{}/?code=C%2F1&state=S",
-            daemon.params("grant.start")["port"]
-        )
+        format!("http://localhost:{}/?code=C%2F1&state=S", daemon.params("grant.start")["port"])
     );
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
-    assert!(
-        page.contains("access for profile alerts as alerts@example.org"),
-        "{page}"
-    );
+    assert!(page.contains("access for profile alerts as alerts@example.org"), "{page}");
     assert!(!page.contains("C%2F1") && !page.contains("state"), "{page}");
     for header in ["no-referrer", "no-store", "default-src 'none'", "nosniff"] {
         assert!(page.contains(header), "{page}");
     }
     assert!(outcome.stdout.contains("✓ Signed in as alerts@example.org"));
-    assert!(
-        outcome
-            .stderr
-            .contains("Waiting for sign-in as alerts@example.org; the grant ends in 10 min")
-    );
+    assert!(outcome.stderr.contains("Waiting for sign-in as alerts@example.org; the grant ends in 10 min"));
 }
 
 #[tokio::test]
@@ -125,21 +106,12 @@ async fn a_refusal_is_escaped_in_the_browser_and_whole_in_the_terminal() {
             Reply::error(error)
         })
     });
-    let (outcome, page, _) = beside(daemon, async |_, port| {
-        send(port, &get(port, "/?error=access_denied&state=S")).await
-    })
-    .await;
+    let (outcome, page, _) =
+        beside(daemon, async |_, port| send(port, &get(port, "/?error=access_denied&state=S")).await).await;
     assert_eq!(outcome.code, 9);
     assert!(page.starts_with("HTTP/1.1 400 "), "{page}");
-    assert!(
-        page.contains("&lt;img src=x onerror=alert(1)&gt;") && !page.contains("<img"),
-        "{page}"
-    );
-    assert!(
-        outcome.stderr.contains("access_denied: <img src=x"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;") && !page.contains("<img"), "{page}");
+    assert!(outcome.stderr.contains("access_denied: <img src=x"), "{}", outcome.stderr);
 }
 
 #[tokio::test]
@@ -157,28 +129,17 @@ async fn hostile_requests_are_refused_and_do_not_disturb_the_grant() {
             ("\u{16}\u{3}\u{1}\r\n\r\n".to_owned(), "400"),
         ] {
             let answer = send(port, &request).await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")),
-                "{request:?} got {answer:?}"
-            );
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?} got {answer:?}");
         }
         // A megabyte of query: the connection is cut at 8 KiB, and the answer may be lost on the way.
         let megabyte = send(port, &get(port, &format!("/?code={}&state=S", "a".repeat(1 << 20)))).await;
-        assert!(
-            megabyte.is_empty() || megabyte.starts_with("HTTP/1.1 431 "),
-            "{megabyte:?}"
-        );
+        assert!(megabyte.is_empty() || megabyte.starts_with("HTTP/1.1 431 "), "{megabyte:?}");
         assert!(daemon.calls().iter().all(|call| call.method != "grant.complete"));
         assert!(send(port, &get(port, good)).await.starts_with("HTTP/1.1 200 "));
     })
     .await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(
-        daemon.params("grant.complete")["redirect_url"]
-            .as_str()
-            .unwrap()
-            .ends_with("/?code=C&state=S")
-    );
+    assert!(daemon.params("grant.complete")["redirect_url"].as_str().unwrap().ends_with("/?code=C&state=S"));
 }
 
 #[tokio::test]
@@ -191,16 +152,8 @@ async fn a_forged_redirect_is_told_off_and_the_right_one_still_counts() {
         })
     });
     let (outcome, (), _) = beside(daemon, async |_, port| {
-        assert!(
-            send(port, &get(port, "/?code=evil&state=X"))
-                .await
-                .starts_with("HTTP/1.1 400 ")
-        );
-        assert!(
-            send(port, &get(port, "/?code=C&state=S"))
-                .await
-                .starts_with("HTTP/1.1 200 ")
-        );
+        assert!(send(port, &get(port, "/?code=evil&state=X")).await.starts_with("HTTP/1.1 400 "));
+        assert!(send(port, &get(port, "/?code=C&state=S")).await.starts_with("HTTP/1.1 200 "));
     })
     .await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
@@ -220,28 +173,15 @@ async fn a_redirect_uri_that_leads_elsewhere_is_not_waited_for() {
     });
     let outcome = granting(&daemon).await;
     assert_eq!(outcome.code, 2);
-    assert!(
-        outcome.stderr.contains("frankctl grant alerts --paste"),
-        "{}",
-        outcome.stderr
-    );
-    assert_eq!(
-        daemon.params("grant.cancel"),
-        json!({"id": "grt_0000000000000000000000001A"})
-    );
+    assert!(outcome.stderr.contains("frankctl grant alerts --paste"), "{}", outcome.stderr);
+    assert_eq!(daemon.params("grant.cancel"), json!({"id": "grt_0000000000000000000000001A"}));
 }
 
 #[tokio::test]
 async fn the_browser_is_opened_with_the_address_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("arguments");
-    assert!(
-        std::process::Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let opener = dir.path().join("xdg-open");
     let script = format!("#!/bin/sh\nprintf '%s\\n' \"$#\" \"$1\" > {}\n", pipe.display());
     std::fs::write(&opener, script).unwrap();
@@ -254,10 +194,7 @@ async fn the_browser_is_opened_with_the_address_and_nothing_else() {
         .go();
     let person = async {
         let port = port(&mut daemon).await;
-        let arguments = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe))
-            .await
-            .unwrap()
-            .unwrap();
+        let arguments = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe)).await.unwrap().unwrap();
         assert_eq!(arguments, "1\nhttps://login.example/authorize?state=S&x=$(reboot);'\n");
         send(port, &get(port, "/?code=C&state=S")).await
     };
@@ -276,10 +213,6 @@ async fn a_browser_that_cannot_be_opened_leaves_the_address() {
     };
     let (outcome, _) = tokio::join!(run, person);
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(
-        outcome.stderr.contains("xdg-open is not installed"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("xdg-open is not installed"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("https://login.example/authorize"));
 }

@@ -24,20 +24,11 @@ async fn json_is_the_result_object_octet_by_octet() {
         (&["queue", "list"], r#"{"items":[],"next_cursor":null}"#),
         (&["queue", "show", "msg_00000000000000000000000007"], message.as_str()),
         (&["queue", "summary"], r#"{"profiles":[],"waiting":0,"bytes":0}"#),
-        (
-            &["queue", "cat", "msg_00000000000000000000000007"],
-            r#"{"raw_b64":"YQ=="}"#,
-        ),
+        (&["queue", "cat", "msg_00000000000000000000000007"], r#"{"raw_b64":"YQ=="}"#),
         (&["events"], r#"{"events":[],"next_seq":9,"lost":false}"#),
-        (
-            &["config", "show"],
-            r#"{"settings":[{"key":"a","value":1.0,"origin":"default"}]}"#,
-        ),
+        (&["config", "show"], r#"{"settings":[{"key":"a","value":1.0,"origin":"default"}]}"#),
         (&["reload"], r#"{"changed":[],"needs_restart":[]}"#),
-        (
-            &["access", "whoami"],
-            r#"{"uid":0,"gid":0,"socket":"control","capabilities":["observe"]}"#,
-        ),
+        (&["access", "whoami"], r#"{"uid":0,"gid":0,"socket":"control","capabilities":["observe"]}"#),
         (&["call", "no.such", "{}"], r#"{"any": "thing"}"#),
     ] {
         let daemon = FakeDaemon::answering(text);
@@ -89,31 +80,16 @@ async fn a_token_that_lives_is_told_with_its_life() {
 async fn foreign_text_does_not_reach_the_terminal_raw() {
     let message = samples::message(MessageState::Held, Some(HoldReason::GrantRequired));
     let daemon = FakeDaemon::answering(serde_json::to_string(&message).unwrap());
-    let outcome = run(
-        &daemon,
-        &["queue", "show", "msg_00000000000000000000000007", "--transcript"],
-    )
-    .await;
+    let outcome = run(&daemon, &["queue", "show", "msg_00000000000000000000000007", "--transcript"]).await;
     assert!(!outcome.stdout.contains('\u{1b}'), "{:?}", outcome.stdout);
     assert!(outcome.stdout.contains("disk \u{fffd}[2Jfull"));
     assert!(outcome.stdout.contains("Fix: frankctl grant alerts"));
     assert!(outcome.stdout.contains("C: EHLO host"));
-    let coloured = run(
-        &daemon,
-        &["queue", "show", "msg_00000000000000000000000007", "--color=always"],
-    )
-    .await;
-    assert!(
-        coloured.stdout.contains("\u{1b}[33m⚠\u{1b}[0m held: grant required"),
-        "{:?}",
-        coloured.stdout
-    );
+    let coloured = run(&daemon, &["queue", "show", "msg_00000000000000000000000007", "--color=always"]).await;
+    assert!(coloured.stdout.contains("\u{1b}[33m⚠\u{1b}[0m held: grant required"), "{:?}", coloured.stdout);
     let list = FakeDaemon::answering(json!({"items": [message]}).to_string());
     let page = run(&list, &["queue", "list"]).await.stdout;
-    assert!(
-        page.contains("held   1    –     31 min  alerts@example.org → ops@example.org  grant required"),
-        "{page}"
-    );
+    assert!(page.contains("held   1    –     31 min  alerts@example.org → ops@example.org  grant required"), "{page}");
 }
 
 #[tokio::test]
@@ -128,16 +104,7 @@ async fn quiet_leaves_data_and_errors() {
 #[tokio::test]
 async fn events_are_followed_until_the_daemon_ends() {
     let daemon = FakeDaemon::start(|_, _| Reply::Events(vec![samples::event(8), samples::event(9)]));
-    let line = [
-        "events",
-        "-f",
-        "--since-seq",
-        "7",
-        "--type",
-        "message.sent",
-        "--profile",
-        "alerts",
-    ];
+    let line = ["events", "-f", "--since-seq", "7", "--type", "message.sent", "--profile", "alerts"];
     let outcome = run(&daemon, &line).await;
     assert_eq!(outcome.code, 10);
     assert_eq!(
@@ -167,10 +134,7 @@ async fn watching_shows_the_result_again_when_something_happens() {
         _ => Reply::Raw(format!(r#"{{"profiles":[],"waiting":{before},"bytes":0}}"#)),
     });
     let shown = Buffer::default();
-    let watch = Run::new(&["queue", "summary", "--watch=0", "-o", "json"])
-        .at(&daemon)
-        .stdout_is(shown.clone())
-        .go();
+    let watch = Run::new(&["queue", "summary", "--watch=0", "-o", "json"]).at(&daemon).stdout_is(shown.clone()).go();
     let happen = async {
         for seq in 1..=2 {
             daemon.called("queue.summary").await;

@@ -15,11 +15,7 @@ fn compare(path: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == text,
-        "{} is out of date: run the test with FRANKD_BLESS=1",
-        path.display()
-    );
+    assert!(committed == text, "{} is out of date: run the test with FRANKD_BLESS=1", path.display());
 }
 
 fn each(command: &mut Command, path: &str, visit: &mut dyn FnMut(&str, &mut Command)) {
@@ -105,9 +101,7 @@ fn filled(command: &str) -> String {
         ("sent|retry|fail", "sent"),
     ]
     .iter()
-    .fold(command.to_owned(), |command, (placeholder, value)| {
-        command.replace(placeholder, value)
-    })
+    .fold(command.to_owned(), |command, (placeholder, value)| command.replace(placeholder, value))
 }
 
 #[tokio::test]

@@ -31,17 +31,11 @@ pub(crate) fn token(state: TokenState) -> TokenInfo {
         profile: name("alerts"),
         state,
         refreshing: false,
-        access_token: SecretView {
-            set: true,
-            ..SecretView::default()
-        },
+        access_token: SecretView { set: true, ..SecretView::default() },
         obtained_at: Some(at("2026-08-15T11:38:00Z")),
         expires_at: Some(at("2026-08-15T12:52:10Z")),
         next_refresh_at: Some(at("2026-08-15T12:31:00Z")),
-        refresh_token: SecretView {
-            set: true,
-            ..SecretView::default()
-        },
+        refresh_token: SecretView { set: true, ..SecretView::default() },
         scopes: vec!["SMTP.Send".to_owned(), "offline_access".to_owned()],
         account: Some("alerts@example.org".to_owned()),
         generation: 3,
@@ -67,11 +61,7 @@ pub(crate) fn queue(waiting: u64, gates: Vec<HoldReason>) -> ProfileQueue {
 }
 
 pub(crate) fn summary(waiting: u64, gates: Vec<HoldReason>) -> QueueSummary {
-    QueueSummary {
-        profiles: vec![queue(waiting, gates)],
-        waiting,
-        bytes: 4096,
-    }
+    QueueSummary { profiles: vec![queue(waiting, gates)], waiting, bytes: 4096 }
 }
 
 pub(crate) fn status(state: Health) -> SystemStatus {
@@ -98,11 +88,7 @@ pub(crate) fn status(state: Health) -> SystemStatus {
             name: name("alerts"),
             kind: ProfileKind::Oauth2Smtp,
             username: Some("alerts@example.org".to_owned()),
-            token: Some(token(if well {
-                TokenState::Valid
-            } else {
-                TokenState::NeedsGrant
-            })),
+            token: Some(token(if well { TokenState::Valid } else { TokenState::NeedsGrant })),
             queue: Some(queue(5, gates.clone())),
             held: gates,
         }],
@@ -157,11 +143,7 @@ pub(crate) fn client() -> ClientView {
         description: None,
         preset: Some("microsoft365".to_owned()),
         client_id: "4f0c".to_owned(),
-        client_secret: SecretView {
-            set: true,
-            fingerprint: Some("1f3a".to_owned()),
-            ..SecretView::default()
-        },
+        client_secret: SecretView { set: true, fingerprint: Some("1f3a".to_owned()), ..SecretView::default() },
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretPost,
         issuer: None,
         authorization_endpoint: Some("https://login.example/authorize".to_owned()),
@@ -196,11 +178,7 @@ pub(crate) fn presets() -> PresetList {
             client_credentials_scopes: None,
             redirect_uri: "http://localhost:{port}/".to_owned(),
             authorization_params: BTreeMap::new(),
-            smtp: PresetSmtp {
-                host: "smtp.office365.com".to_owned(),
-                port: 587,
-                tls: TlsMode::Starttls,
-            },
+            smtp: PresetSmtp { host: "smtp.office365.com".to_owned(), port: 587, tls: TlsMode::Starttls },
             setup: vec!["Register an application".to_owned(), "Allow SMTP.Send".to_owned()],
             unverified: vec![],
         }],
@@ -233,10 +211,7 @@ pub(crate) fn started(port: u16) -> Started {
 pub(crate) fn completed() -> Completed {
     let mut grant = grant(GrantState::Completed);
     grant.warnings = vec!["scope openid was not granted".to_owned()];
-    Completed {
-        grant,
-        token: token(TokenState::Valid),
-    }
+    Completed { grant, token: token(TokenState::Valid) }
 }
 
 pub(crate) fn receipt() -> Receipt {

@@ -44,33 +44,18 @@ async fn a_secret_comes_by_standard_input_file_or_reference() {
     ] {
         for verb in ["create", "update"] {
             let daemon = daemon();
-            let mut line = vec![
-                "client",
-                verb,
-                "m365",
-                "--client-id",
-                "4f0c",
-                "--client-secret-expires",
-                "2027-08-27",
-            ];
+            let mut line = vec!["client", verb, "m365", "--client-id", "4f0c", "--client-secret-expires", "2027-08-27"];
             line.extend(&options);
             let outcome = Run::new(&line).stdin(&input).at(&daemon).go().await;
             assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-            assert_eq!(
-                daemon.params(&format!("client.{verb}"))["client_secret"],
-                expected,
-                "{line:?}"
-            );
+            assert_eq!(daemon.params(&format!("client.{verb}"))["client_secret"], expected, "{line:?}");
             assert!(!format!("{outcome:?}").contains("hunter2"));
         }
     }
     let daemon = daemon();
     let line = ["profile", "update", "alerts", "--password-stdin"];
     Run::new(&line).stdin(SECRET).at(&daemon).go().await;
-    assert_eq!(
-        daemon.params("profile.update"),
-        json!({"name": "alerts", "password": {"value": SECRET}})
-    );
+    assert_eq!(daemon.params("profile.update"), json!({"name": "alerts", "password": {"value": SECRET}}));
 }
 
 #[tokio::test]
@@ -81,24 +66,14 @@ async fn an_empty_secret_is_refused_and_a_cleared_one_is_null() {
     assert_eq!(outcome.code, 2, "{}", outcome.stderr);
     assert!(daemon.calls().is_empty());
     run(&daemon, &["client", "update", "m365", "--clear", "client_secret"]).await;
-    assert_eq!(
-        daemon.params("client.update"),
-        json!({"name": "m365", "client_secret": Value::Null})
-    );
+    assert_eq!(daemon.params("client.update"), json!({"name": "m365", "client_secret": Value::Null}));
 }
 
 #[tokio::test]
 async fn the_process_shows_no_secret_to_others() {
     let mut daemon = daemon();
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_frankctl"))
-        .args([
-            "client",
-            "create",
-            "m365",
-            "--client-id",
-            "4f0c",
-            "--client-secret-stdin",
-        ])
+        .args(["client", "create", "m365", "--client-id", "4f0c", "--client-secret-stdin"])
         .env("FRANKD_HOST", daemon.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -110,11 +85,7 @@ async fn the_process_shows_no_secret_to_others() {
     stdin.write_all(SECRET.as_bytes()).await.unwrap();
     drop(stdin);
     let call = daemon.called("client.create").await;
-    assert_eq!(
-        u32::try_from(call.pid).unwrap(),
-        pid,
-        "the secret came from another process"
-    );
+    assert_eq!(u32::try_from(call.pid).unwrap(), pid, "the secret came from another process");
     assert_eq!(call.params["client_secret"]["value"], SECRET);
     for file in ["cmdline", "environ"] {
         // The process may be over already, and then nobody can look into it.
@@ -132,12 +103,8 @@ fn no_option_takes_a_secret_as_its_value() {
     fn look(command: &Command, path: &str) {
         for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
             let long = arg.get_long().unwrap_or_default();
-            let is_secret = ["secret", "password", "passphrase"]
-                .iter()
-                .any(|word| long.contains(word));
-            let names_a_place = ["-file", "-credential", "-expires"]
-                .iter()
-                .any(|end| long.ends_with(end));
+            let is_secret = ["secret", "password", "passphrase"].iter().any(|word| long.contains(word));
+            let names_a_place = ["-file", "-credential", "-expires"].iter().any(|end| long.ends_with(end));
             assert!(!is_secret || names_a_place, "{path} --{long}");
         }
         for child in command.get_subcommands() {

@@ -53,13 +53,7 @@ async fn a_mail_is_made_of_files_and_standard_input() {
     ];
     let outcome = Run::new(&line).stdin("grün\n").at(&daemon).go().await;
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
-    assert!(
-        outcome
-            .stdout
-            .starts_with("Message     msg_00000000000000000000000007\n"),
-        "{}",
-        outcome.stdout
-    );
+    assert!(outcome.stdout.starts_with("Message     msg_00000000000000000000000007\n"), "{}", outcome.stdout);
     assert_eq!(
         daemon.params("message.send"),
         json!({
@@ -87,10 +81,7 @@ async fn a_whole_message_is_queued_with_an_envelope() {
     );
     let plain = FakeDaemon::start(|_, _| Reply::value(&samples::receipt()));
     Run::new(&["send", "--eml", "-"]).stdin(raw).at(&plain).go().await;
-    assert_eq!(
-        plain.params("message.send"),
-        json!({"raw_b64": BASE64_STANDARD.encode(raw)})
-    );
+    assert_eq!(plain.params("message.send"), json!({"raw_b64": BASE64_STANDARD.encode(raw)}));
 }
 
 #[tokio::test]
@@ -98,11 +89,7 @@ async fn a_missing_file_queues_nothing() {
     let daemon = FakeDaemon::start(|_, _| Reply::value(&samples::receipt()));
     let outcome = run(&daemon, &["send", "--to", "a@b.example", "-a", "/nonexistent"]).await;
     assert_eq!(outcome.code, 1);
-    assert!(
-        outcome.stderr.contains("failed to read /nonexistent"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("failed to read /nonexistent"), "{}", outcome.stderr);
     assert!(daemon.calls().is_empty());
 }
 
@@ -128,21 +115,13 @@ async fn waiting_ends_with_the_status_of_the_message() {
         let line = ["send", "--to", "a@b.example", "--wait=150s"];
         let outcome = run(&daemon, &line).await;
         assert_eq!(outcome.code, code, "{state} {held:?}: {}", outcome.stdout);
-        let waits: Vec<_> = daemon
-            .calls()
-            .into_iter()
-            .filter(|c| c.method == "message.wait")
-            .collect();
+        let waits: Vec<_> = daemon.calls().into_iter().filter(|c| c.method == "message.wait").collect();
         let moving = matches!(state, MessageState::Deferred | MessageState::Queued);
         let asked: Vec<_> = waits.iter().map(|call| call.params["timeout_s"].clone()).collect();
         let expected = if moving { json!([60, 60, 30]) } else { json!([60]) };
         assert_eq!(json!(asked), expected, "{state}");
         if code == 6 {
-            assert!(
-                outcome.stdout.contains("Fix: frankctl grant alerts"),
-                "{}",
-                outcome.stdout
-            );
+            assert!(outcome.stdout.contains("Fix: frankctl grant alerts"), "{}", outcome.stdout);
         }
     }
 }

@@ -199,10 +199,6 @@ impl Broker {
                 let happening = if state == GrantState::Denied { Happening::Denial } else { Happening::Failure };
                 self.end(grant, happening, state, Some(fault)).await?;
             }
-            Answer::Code(_) if self.identity_changed(grant) => {
-                let fault = ending::changed(name.as_ref());
-                self.end(grant, Happening::Failure, GrantState::Failed, Some(fault)).await?;
-            }
             Answer::Code(code) => self.take(grant, code).await?,
         }
         Ok(grant.id)
@@ -281,11 +277,6 @@ impl Broker {
 
     fn in_state(&self, state: GrantState) -> Vec<Arc<Grant>> {
         self.shown.borrow().values().filter(|grant| grant.state == state).cloned().collect()
-    }
-
-    fn identity_changed(&self, grant: &Grant) -> bool {
-        let view = self.parts.registry.view();
-        view.profile(grant.profile).and_then(|profile| view.identity(profile)).as_ref() != Some(&grant.identity)
     }
 
     fn name(&self, profile: ProfileId) -> Option<Name> {

@@ -17,6 +17,7 @@ mod house;
 mod http;
 mod limits;
 mod line;
+pub mod methods;
 mod params;
 mod peer;
 mod registrar;

@@ -81,7 +81,8 @@ impl Waiter {
 }
 
 impl Tokens {
-    /// The handle, and the keeper's task, which the caller spawns.
+    /// The handle, and the keeper's task, which the caller spawns. To be called inside the runtime: what is due at once
+    /// begins at once.
     pub fn start(parts: Parts, slots: Vec<TokenSlot>) -> (Self, impl Future<Output = ()> + Send) {
         let (keeper, asks) = mpsc::channel(ASKS);
         let house = Arc::new(House {

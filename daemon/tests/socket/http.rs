@@ -240,7 +240,6 @@ async fn a_large_body_waits_for_its_users_share() {
 #[tokio::test]
 async fn binary_garbage_is_answered_with_400_or_closed() {
     let rig = Rig::new();
-    for garbage in [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", b"HELO there\r\n\r\n", &[0xff; 70_000]] {
     for garbage in
         [&b"\x00\x01\x02\x03\r\n\r\n"[..], b"\x16\x03\x01\x02\x00", b"HELO there\r\n\r\n", &vec![0xff; 70_000]]
     {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frankd_proto::{Kind, RpcError};
 use frankd_proto::methods::grant::{
     ById, Cancel, Complete, CompleteParams, Completed, Get, GrantView, Grants, List, ListParams, Start, StartParams,
     Started, Wait, WaitParams,
 };
+use frankd_proto::{Kind, RpcError};
 
 use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Grant;

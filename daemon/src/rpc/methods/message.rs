@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use frankd_proto::RpcError;
 use frankd_proto::methods::message::{
     ById, Cancel, Changed, Get, Hold, List, ListParams, MessageView, Messages, Raw, RawMessage, Receipt, Release,
     Resolve, ResolveParams, Retry, Selection, Send, SendParams, Wait, WaitParams,
 };
-use frankd_proto::RpcError;
 
 use super::{Owners, RegistrationError, Table};
 use crate::policy::access::Reach;

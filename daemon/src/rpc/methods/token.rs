@@ -40,7 +40,8 @@ async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Resul
     let profile = with_token(&view, &call, Get::NEEDS, &params.profile)?;
     let min_valid = params.min_valid_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(DEFAULT_WAIT_S).min(LONGEST_WAIT_S)));
-    let issued = owners.tokens.get(profile.id, min_valid, wait).await.map_err(|error| no_token(&profile.name, error))?;
+    let issued =
+        owners.tokens.get(profile.id, min_valid, wait).await.map_err(|error| no_token(&profile.name, error))?;
     owners.tokens.handed_out(profile.id, &call.caller);
     Ok(Token {
         access_token: issued.access_token,
@@ -66,11 +67,8 @@ async fn refresh(owners: Arc<Owners>, params: OfProfile) -> Result<TokenInfo, Rp
 async fn revoke(owners: Arc<Owners>, params: RevokeParams) -> Result<Revoked, RpcError> {
     let view = owners.registry.view();
     let profile = oauth2(profile_named(&view, &params.profile)?)?;
-    let revocation = owners
-        .tokens
-        .revoke(profile.id, params.local_only)
-        .await
-        .map_err(|error| no_token(&profile.name, error))?;
+    let revocation =
+        owners.tokens.revoke(profile.id, params.local_only).await.map_err(|error| no_token(&profile.name, error))?;
     Ok(Revoked { remote: revocation.remote, detail: revocation.detail, token: shown(&owners, profile)? })
 }
 

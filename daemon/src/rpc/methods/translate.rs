@@ -6,6 +6,7 @@ use frankd_proto::{Kind, Name, RpcError};
 
 use crate::changes::ChangeError;
 use crate::domain::Failure;
+use crate::grants::GrantError;
 use crate::queue::{QueueError, SubmitError};
 use crate::registry::Invalid;
 use crate::store::StoreError;
@@ -84,6 +85,30 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
+impl From<GrantError> for RpcError {
+    fn from(error: GrantError) -> Self {
+        let text = with_cause(&error);
+        match error {
+            GrantError::NotFound => Self::new(Kind::ObjectNotFound, text).field("id").hint("frankctl grant list"),
+            GrantError::NoProfile => Self::new(Kind::ObjectNotFound, text).field("profile"),
+            GrantError::Unsupported(_) => Self::new(Kind::GrantUnsupported, text).field("profile"),
+            GrantError::PortNeeded => Self::new(Kind::InvalidParams, text).field("port"),
+            GrantError::Redirect(_) => Self::new(Kind::InvalidParams, text).field("redirect_url"),
+            GrantError::StateMismatch | GrantError::WrongIssuer(_) | GrantError::Over(_) => {
+                Self::new(Kind::GrantStateMismatch, text).field("redirect_url")
+            }
+            GrantError::Expired => Self::new(Kind::GrantExpired, text),
+            GrantError::NotCompleted(grant) => match grant.error {
+                Some(error) => Self { message: error.message, data: error.data },
+                None => Self::new(Kind::GrantDeniedByUser, text),
+            },
+            GrantError::Exchanging(_) => Self::new(Kind::GrantPending, text),
+            GrantError::Store(error) => error.into(),
+            GrantError::Stopping => Self::new(Kind::DaemonShuttingDown, text),
+        }
+    }
+}
+
 /// Why there is no token, for the profile of that name.
 pub(crate) fn no_token(profile: &Name, error: Unavailable) -> RpcError {
     let text = format!("no token of {profile}: {error}");
@@ -95,8 +120,7 @@ pub(crate) fn no_token(profile: &Name, error: Unavailable) -> RpcError {
             RpcError::new(Kind::TokenRefreshing, text).retry_after_s(seconds(retry_after))
         }
         Unavailable::NeedsGrant { failure } => {
-            let mut translated =
-                RpcError::new(Kind::GrantRequired, text).hint(format!("frankctl grant {profile}"));
+            let mut translated = RpcError::new(Kind::GrantRequired, text).hint(format!("frankctl grant {profile}"));
             if let Some(failure) = failure {
                 translated.message = format!("{}: {}", translated.message, failure.message);
                 translated.data.diagnosis.clone_from(&failure.data.diagnosis);
@@ -112,6 +136,7 @@ pub(crate) fn no_token(profile: &Name, error: Unavailable) -> RpcError {
         Unavailable::RefusedRecently { retry_after } | Unavailable::Held { retry_after } => {
             RpcError::new(Kind::OauthProviderUnavailable, text).retry_after_s(seconds(retry_after))
         }
+        Unavailable::Unwritten(_) => RpcError::new(Kind::StoreReadOnly, text),
         Unavailable::Stopping => RpcError::new(Kind::DaemonShuttingDown, text),
     }
 }

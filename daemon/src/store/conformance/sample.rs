@@ -93,7 +93,6 @@ pub fn profile(n: u32, name: &str) -> Result<Profile, InvalidName> {
 /// What the sample tokens were issued to.
 pub fn identity() -> SlotIdentity {
     SlotIdentity {
-        audience_host: None,
         token_endpoint: "https://login.example/token".to_owned(),
         client_id: "app-1".to_owned(),
         issuer: None,

@@ -47,6 +47,22 @@ async fn who_waits_goes_first_then_what_was_used_lately() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_a_crash_may_have_lost_are_asked_for_before_and_past_all_limits() {
+    let clock = FakeClock::new();
+    let profiles = (1..=100).map(|number| profile(number, Flow::Interactive)).collect();
+    let mut slots: Vec<_> = (1..=100).map(|number| slot(number, &clock, s(4000))).collect();
+    for cut_short in &mut slots[90..] {
+        cut_short.intent = record::intended(cut_short, "f".to_owned(), clock.wall()).intent;
+    }
+    let bench = Bench::start(clock, profiles, slots).await;
+    bench.server.set_takes(s(1));
+    bench.pass(Duration::from_millis(1100)).await;
+    for number in 91..=100 {
+        assert_eq!(bench.tokens.info(id(number)).unwrap().state, TokenState::Valid, "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_network_that_is_down_is_one_fact() {
     let bench = hundred().await;
     bench.server.set_reachable(false);

@@ -9,6 +9,7 @@ use crate::clock::{Clock as _, ClockExt as _, FakeClock};
 use crate::domain::answer::TokenAnswer;
 use crate::domain::{Caller, SocketKind};
 use crate::oauth::fake::FakeServer;
+use crate::store::Change;
 
 #[tokio::test(start_paused = true)]
 async fn after_a_suspend_no_expired_token_is_served_and_a_new_one_comes_within_a_slice() {
@@ -258,7 +259,28 @@ async fn a_refresh_token_that_will_end_is_told_of_once_for_each_warning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_handle_lives_longer_than_a_failed_deadline() {
+async fn a_client_secret_that_will_end_is_told_of() {
+    let bench = Bench::granted().await;
+    let mut client = bench.registry.view().clients().next().unwrap().clone();
+    client.revision = 2;
+    let ends = bench.clock.wall() + SignedDuration::from_hours(24 * 8);
+    client.client_secret.as_mut().unwrap().expires_at = Some(ends);
+    let change = Change::PutClient { client: Box::new(client), expected: Some(1) };
+    bench.registry.commit(vec![change], Vec::new()).await.unwrap();
+    bench.skip(s(3600)).await;
+    bench.skip(s(86_400)).await;
+    let told: Vec<_> = bench.events().await;
+    let told: Vec<_> = told
+        .iter()
+        .filter(|event| event.event_type == EventType::ClientSecretExpiring)
+        .map(|event| &event.data)
+        .collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!((&told[0]["within_days"], &told[1]["within_days"]), (&14.into(), &7.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_has_its_limit() {
     let bench = Bench::granted().await;
     bench.server.set_takes(s(100));
     let tokens = bench.tokens.clone();
@@ -266,6 +288,6 @@ async fn the_handle_lives_longer_than_a_failed_deadline() {
     bench.pass(s(1)).await;
     let began = bench.clock.now();
     bench.tokens.stop(s(10)).await;
-    assert_eq!(bench.clock.now().since(began), s(10), "a stop has its limit");
+    assert_eq!(bench.clock.now().since(began), s(10));
     bench.clock.sleep(s(1)).await;
 }
