@@ -1,9 +1,18 @@
 //! A person who signs in: real HTTPS to the provider's pages, and at the end a real request to frankctl's own port.
 
 use std::io;
+use std::sync::Arc;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::DemoError;
 use crate::sandbox::authorization::{Browser, Decision};
@@ -13,20 +22,13 @@ use crate::sandbox::{SandboxError, WEB_LOGIN};
 /// Alice and her browser.
 #[derive(Clone, Debug)]
 pub(super) struct Person {
-    client: reqwest::Client,
+    tls: Arc<ClientConfig>,
 }
 
 impl Person {
     /// With a browser that trusts the sandbox's authority.
     pub(super) fn new(pki: &Pki) -> Result<Self, DemoError> {
-        let tls = pki.client_config().map_err(SandboxError::from)?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build();
-        let client = client.map_err(io::Error::other).map_err(DemoError::system("make an HTTP client"))?;
-        Ok(Self { client })
+        Ok(Self { tls: pki.client_config().map_err(SandboxError::from)? })
     }
 
     /// Opens the address, signs in, allows, and follows the last redirect; gives the words of the page where she ends.
@@ -41,16 +43,41 @@ impl Person {
         walk.await.map_err(DemoError::system("sign in at the authorization server"))
     }
 
+    /// One request on a connection of its own; redirects are not followed.
     async fn fetch(&self, request: Request<Bytes>) -> io::Result<Response<Bytes>> {
-        let request = reqwest::Request::try_from(request).map_err(io::Error::other)?;
-        let answer = self.client.execute(request).await.map_err(io::Error::other)?;
-        let mut response = Response::builder().status(answer.status());
-        if let Some(headers) = response.headers_mut() {
-            headers.clone_from(answer.headers());
+        let uri = request.uri().clone();
+        let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
+            return Err(io::Error::other(format!("{uri} names no host")));
+        };
+        let (mut parts, body) = request.into_parts();
+        parts.headers.insert(header::HOST, authority.as_str().parse().map_err(io::Error::other)?);
+        parts.uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(io::Error::other)?;
+        let request = Request::from_parts(parts, Full::new(body));
+        let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+        if uri.scheme_str() == Some("http") {
+            return exchange(stream, request).await;
         }
-        let body = answer.bytes().await.map_err(io::Error::other)?;
-        response.body(body).map_err(io::Error::other)
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        exchange(TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await?, request).await
     }
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let talk = async {
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
+    };
+    let mut talk = std::pin::pin!(talk);
+    tokio::select! {
+        answer = &mut talk => answer,
+        // The server may close right behind its answer.
+        _ = connection => talk.await,
+    }
+    .map_err(|error: hyper::Error| io::Error::other(error))
 }
 
 /// The text of a page, without head and tags.
