@@ -18,6 +18,7 @@
 //! | 1a | [`policy`] | pure rules |
 //! | 0 | [`domain`] | nouns |
 
+pub mod app;
 pub mod changes;
 pub mod clock;
 pub mod domain;
