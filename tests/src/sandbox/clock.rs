@@ -60,8 +60,7 @@ pub(super) async fn wait(time: Duration) {
 }
 
 /// What `future` brings within `time` of tokio's clock.
-#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "this is the clock that tests pause")]
-pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(time, future).await.ok()
 }
