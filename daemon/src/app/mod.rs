@@ -2,11 +2,14 @@
 
 pub mod accounts;
 pub mod command_line;
+pub mod compose;
 pub mod hardening;
 pub mod lifecycle;
 pub mod logging;
+mod logins;
 pub mod notify;
 pub mod paths;
+pub mod run;
 mod schema;
 pub mod settings_file;
 pub mod sockets;

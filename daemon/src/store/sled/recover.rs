@@ -122,17 +122,11 @@ fn attempt(options: &OpenOptions, read_store: bool) -> Option<Result<Recovered, 
         let built = catch_unwind(AssertUnwindSafe(|| rebuild(&options, read_store)));
         drop(built.map(|built| sender.send(built)));
     };
-    thread::Builder::new()
-        .name("store-recover".to_owned())
-        .spawn(work)
-        .ok()?;
+    thread::Builder::new().name("store-recover".to_owned()).spawn(work).ok()?;
     wait(&result).ok()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the engine may hang, and no test waits for that"
-)]
+#[expect(clippy::disallowed_methods, reason = "the engine may hang, and no test waits for that")]
 fn wait<T>(result: &mpsc::Receiver<T>) -> Result<T, mpsc::RecvTimeoutError> {
     result.recv_timeout(DEADLINE)
 }
@@ -146,10 +140,7 @@ fn rebuild(options: &OpenOptions, read_store: bool) -> Result<Recovered, Recover
     if found.findings.is_empty() && stamp.is_some() && layout.root.join(Layout::KEY_CHECK).exists() {
         return Err(RecoverError::NotNeeded(layout.root.display().to_string()));
     }
-    let mut recovered = Recovered {
-        findings: found.findings.clone(),
-        ..Recovered::default()
-    };
+    let mut recovered = Recovered { findings: found.findings.clone(), ..Recovered::default() };
     let sources = Sources { mirror, found, stamp };
     let registry = sources.registry(&mut recovered);
     let registry = registry.ok_or_else(|| RecoverError::Nothing(layout.root.display().to_string()))?;
@@ -159,30 +150,14 @@ fn rebuild(options: &OpenOptions, read_store: bool) -> Result<Recovered, Recover
     if let Some(proven) = &sources.found.proven {
         let lost = proven.waiting.saturating_sub(recovered.messages);
         if lost > 0 {
-            recovered
-                .gone
-                .push(format!("{lost} of {} messages that waited", proven.waiting));
+            recovered.gone.push(format!("{lost} of {} messages that waited", proven.waiting));
         }
     } else {
-        recovered
-            .gone
-            .push("messages that waited, but for those that are back".to_owned());
+        recovered.gone.push("messages that waited, but for those that are back".to_owned());
     }
-    recovered
-        .gone
-        .push("events, ended messages, idempotency keys, and grants in progress".to_owned());
-    recovered.clients = content
-        .registry
-        .clients
-        .iter()
-        .map(|client| client.name.clone())
-        .collect();
-    recovered.profiles = content
-        .registry
-        .profiles
-        .iter()
-        .map(|profile| profile.name.clone())
-        .collect();
+    recovered.gone.push("events, ended messages, idempotency keys, and grants in progress".to_owned());
+    recovered.clients = content.registry.clients.iter().map(|client| client.name.clone()).collect();
+    recovered.profiles = content.registry.profiles.iter().map(|profile| profile.name.clone()).collect();
     recovered.tokens = content.slots.iter().map(|slot| slot.profile).collect();
     disk::remove_directory(&layout.root.join(SCRATCH)).map_err(io_error("clean its directory"))?;
     Ok(recovered)
@@ -231,9 +206,7 @@ impl Sources {
         let Some(proven) = &self.found.proven else {
             let copy = copy?;
             if copy.generation < self.mirror.index().registry || self.mirror_is_old() {
-                recovered
-                    .gone
-                    .push("the last changes of clients and profiles: their copy is old".to_owned());
+                recovered.gone.push("the last changes of clients and profiles: their copy is old".to_owned());
             }
             return Some(copy.content);
         };
@@ -241,48 +214,30 @@ impl Sources {
         let mut gone = |key: &[u8]| recovered.gone.push(proven.describe(key));
         let mut registry = Registry::default();
         for key in proven.of_kind(keys::CLIENT) {
-            let copied = || {
-                copy.clients
-                    .iter()
-                    .find(|client| keys::client(client.id) == *key)
-                    .cloned()
-            };
+            let copied = || copy.clients.iter().find(|client| keys::client(client.id) == *key).cloned();
             match proven.record(key).or_else(copied) {
                 Some(client) => registry.clients.push(client),
                 None => gone(key),
             }
         }
         for key in proven.of_kind(keys::PROFILE) {
-            let copied = || {
-                copy.profiles
-                    .iter()
-                    .find(|profile| keys::profile(profile.id) == *key)
-                    .cloned()
-            };
+            let copied = || copy.profiles.iter().find(|profile| keys::profile(profile.id) == *key).cloned();
             match proven.record(key).or_else(copied) {
                 Some(profile) => registry.profiles.push(profile),
                 None => gone(key),
             }
         }
         for key in proven.of_kind(keys::GATE) {
-            let copied = || {
-                copy.paused
-                    .iter()
-                    .find(|gate| keys::gate(gate.profile, gate.reason) == *key)
-                    .cloned()
-            };
+            let copied = || copy.paused.iter().find(|gate| keys::gate(gate.profile, gate.reason) == *key).cloned();
             let gate = proven.record::<Gate>(key).or_else(copied);
-            registry
-                .paused
-                .extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
+            registry.paused.extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
         }
         Some(registry)
     }
 
     /// Whether the whole mirror was put back from an older copy.
     fn mirror_is_old(&self) -> bool {
-        self.stamp
-            .is_some_and(|stamp| self.mirror.index().generation < stamp.mirror)
+        self.stamp.is_some_and(|stamp| self.mirror.index().generation < stamp.mirror)
     }
 
     /// Tokens in their last version.
@@ -301,11 +256,7 @@ impl Sources {
 
     fn profiles_with_tokens(&self) -> BTreeSet<ProfileId> {
         if let Some(proven) = &self.found.proven {
-            return proven
-                .of_kind(keys::SLOT)
-                .filter_map(|key| keys::last_id(key))
-                .map(ProfileId::from_bits)
-                .collect();
+            return proven.of_kind(keys::SLOT).filter_map(|key| keys::last_id(key)).map(ProfileId::from_bits).collect();
         }
         let index = self.mirror.index();
         // A file that the index does not have is of a deleted slot, or of one that was just made.
@@ -318,11 +269,7 @@ impl Sources {
     }
 
     fn slot(&self, profile: ProfileId) -> Option<TokenSlot> {
-        let proven = self
-            .found
-            .proven
-            .as_ref()
-            .and_then(|proven| proven.record(&keys::slot(profile)));
+        let proven = self.found.proven.as_ref().and_then(|proven| proven.record(&keys::slot(profile)));
         if proven.is_some() {
             return proven;
         }
@@ -347,17 +294,11 @@ fn build(
         disk::create_directory(directory).map_err(io_error("make its directory"))?;
     }
     let (tree, file) = open_engine(&new.store).map_err(StoreError::Failed)?;
-    let mut overlay = Overlay::new(Pages {
-        tree,
-        sealer: sealer.clone(),
-    });
+    let mut overlay = Overlay::new(Pages { tree, sealer: sealer.clone() });
     let mut state = State::default();
     let meta = sources.found.meta.unwrap_or_default();
     let stamp = sources.stamp.unwrap_or_default();
-    state.meta.generation = meta
-        .generation
-        .max(stamp.generation)
-        .max(sources.mirror.index().generation);
+    state.meta.generation = meta.generation.max(stamp.generation).max(sources.mirror.index().generation);
     state.meta.incarnation = meta.incarnation.max(stamp.incarnation);
     state.meta.seq = meta.seq.max(stamp.seq) + EVENTS_SKIPPED;
     write_records(&mut overlay, &mut state, content)?;
@@ -369,14 +310,9 @@ fn build(
     file.sync_data().map_err(io_error("sync the database"))?;
 
     let mut mirror = Mirror::open(&new.mirror, sealer);
-    let changes = mirror::Changes {
-        registry: Some(content.registry.clone()),
-        slots: content.slots.clone(),
-        dropped: Vec::new(),
-    };
-    let prepared = mirror
-        .prepare(state.meta.generation, &changes)
-        .map_err(io_error("write the mirror"))?;
+    let changes =
+        mirror::Changes { registry: Some(content.registry.clone()), slots: content.slots.clone(), dropped: Vec::new() };
+    let prepared = mirror.prepare(state.meta.generation, &changes).map_err(io_error("write the mirror"))?;
     mirror.publish(vec![prepared]).map_err(io_error("write the mirror"))?;
     let stamp = Stamp {
         generation: state.meta.generation,
@@ -428,10 +364,7 @@ fn write_messages(
         message.version += 1;
         message.claim = None;
         message.phase = Phase::BeforeDot;
-        message.hold.get_or_insert_with(|| OperatorHold {
-            since: now,
-            reason: Some(HELD.to_owned()),
-        });
+        message.hold.get_or_insert_with(|| OperatorHold { since: now, reason: Some(HELD.to_owned()) });
         kept.submitted = None;
         let mut draft = Draft::new(overlay, state);
         if let Some(body) = body {
@@ -497,11 +430,7 @@ fn aside(root: &Path) -> io::Result<PathBuf> {
     let path = |n: u32| root.join(format!("damaged-{n}"));
     let next = (1..).find(|n| !path(*n).exists()).unwrap_or(u32::MAX);
     let last = path(next.saturating_sub(1).max(1));
-    let path = if last.exists() && !last.join(Layout::KEY_CHECK).exists() {
-        last
-    } else {
-        path(next)
-    };
+    let path = if last.exists() && !last.join(Layout::KEY_CHECK).exists() { last } else { path(next) };
     disk::create_directory(&path)?;
     Ok(path)
 }

@@ -41,14 +41,7 @@ impl Stamp {
     pub(super) fn write(&self, root: &Path) -> io::Result<()> {
         let mut content = vec![FORMAT];
         let (length, checksum) = self.ended.unwrap_or_default();
-        for number in [
-            self.generation,
-            self.mirror,
-            self.seq,
-            self.incarnation,
-            length,
-            checksum,
-        ] {
+        for number in [self.generation, self.mirror, self.seq, self.incarnation, length, checksum] {
             content.extend_from_slice(&number.to_be_bytes());
         }
         content.extend_from_slice(&crc32fast::hash(&content).to_be_bytes());
@@ -78,9 +71,7 @@ impl Stamp {
         if body[0] != FORMAT || crc32fast::hash(body) != u32::from_be_bytes(*crc) {
             return None;
         }
-        let mut numbers = body[1..]
-            .chunks_exact(8)
-            .map(|octets| octets.try_into().map(u64::from_be_bytes));
+        let mut numbers = body[1..].chunks_exact(8).map(|octets| octets.try_into().map(u64::from_be_bytes));
         let mut next = || numbers.next()?.ok();
         Some(Self {
             generation: next()?,

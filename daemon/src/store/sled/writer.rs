@@ -429,15 +429,7 @@ impl Writer {
 
     /// Lets go of the database, and notes how it was left: so the next start need not look at it twice.
     fn end(self) {
-        let Self {
-            layout,
-            overlay,
-            file,
-            shared,
-            stamped: (stamp, _),
-            lock,
-            ..
-        } = self;
+        let Self { layout, overlay, file, shared, stamped: (stamp, _), lock, .. } = self;
         drop((overlay, file));
         if shared.read_only().is_none() {
             let ended = Stamp::checksum(&layout.store.join("db")).ok().flatten();

@@ -93,10 +93,7 @@ async fn open_damaged(original: &Path, all: &Told, damage: impl FnOnce(&mut Vec<
     let store = match SledStore::open(options(copy.path())) {
         Ok(store) => store,
         Err(OpenError::Unusable { findings, .. }) => {
-            assert!(
-                fs::read(&database).unwrap() == content,
-                "what is refused is overwritten"
-            );
+            assert!(fs::read(&database).unwrap() == content, "what is refused is overwritten");
             return Some(findings.join("; "));
         }
         Err(error) => panic!("{error:?}"),

@@ -13,16 +13,10 @@ async fn filled() -> tempfile::TempDir {
     let profile = Box::new(sample::profile(1, "alerts").unwrap());
     let changes = vec![
         Change::PutClient { client, expected: None },
-        Change::PutProfile {
-            profile,
-            expected: None,
-        },
+        Change::PutProfile { profile, expected: None },
         Change::PutGate(sample::gate(1, HoldReason::Paused)),
         Change::PutGate(sample::gate(1, HoldReason::HostFault)),
-        Change::PutGrant {
-            grant: Box::new(sample::grant(1)),
-            expected: None,
-        },
+        Change::PutGrant { grant: Box::new(sample::grant(1)), expected: None },
     ];
     disk.store.commit(changes, Vec::new()).await.unwrap();
     for version in 1..=3 {
@@ -39,10 +33,7 @@ async fn filled() -> tempfile::TempDir {
 }
 
 fn put_slot(version: u64) -> Change {
-    Change::PutSlot {
-        slot: Box::new(sample::slot(1, version)),
-        expected: (version > 1).then_some(version - 1),
-    }
+    Change::PutSlot { slot: Box::new(sample::slot(1, version)), expected: (version > 1).then_some(version - 1) }
 }
 
 /// What a new store must have of the registry, whatever was lost.
@@ -50,11 +41,7 @@ async fn assert_registry(store: &SledStore, slots: &[crate::domain::TokenSlot]) 
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(snapshot.clients, [sample::client(1, "provider").unwrap()]);
     assert_eq!(snapshot.profiles, [sample::profile(1, "alerts").unwrap()]);
-    assert_eq!(
-        snapshot.gates,
-        [sample::gate(1, HoldReason::Paused)],
-        "an operator's pause comes back"
-    );
+    assert_eq!(snapshot.gates, [sample::gate(1, HoldReason::Paused)], "an operator's pause comes back");
     assert_eq!(snapshot.slots, slots);
     assert_eq!(snapshot.grants, []);
 }
@@ -75,10 +62,7 @@ async fn a_whole_store_is_left_alone() {
     let store = SledStore::open(options(directory.path())).unwrap();
     assert_eq!(store.lanes().await.unwrap().len(), 1);
     let refused = recover(&options(directory.path())).unwrap_err();
-    assert!(
-        matches!(refused, RecoverError::Open(OpenError::Locked { .. })),
-        "{refused}"
-    );
+    assert!(matches!(refused, RecoverError::Open(OpenError::Locked { .. })), "{refused}");
 }
 
 #[tokio::test]
@@ -91,18 +75,8 @@ async fn a_lost_database_is_rebuilt_without_a_new_consent() {
     assert_eq!(recovered.profiles, ["alerts".parse().unwrap()]);
     assert_eq!(recovered.tokens, [sample::profile_id(1)]);
     assert_eq!(recovered.messages, 0);
-    assert!(
-        recovered.gone.iter().any(|gone| gone.contains("messages that waited")),
-        "{:?}",
-        recovered.gone
-    );
-    assert!(
-        recovered
-            .aside
-            .join("bodies")
-            .join(sample::message_id(3).to_string())
-            .exists()
-    );
+    assert!(recovered.gone.iter().any(|gone| gone.contains("messages that waited")), "{:?}", recovered.gone);
+    assert!(recovered.aside.join("bodies").join(sample::message_id(3).to_string()).exists());
     let store = SledStore::open(options(directory.path())).unwrap();
     assert_registry(&store, &[sample::slot(1, 3)]).await;
     assert_eq!(store.counts().await.unwrap(), []);
@@ -122,10 +96,7 @@ async fn what_can_be_read_of_the_queue_comes_back_held() {
     database.remove(key).unwrap();
     database.flush().unwrap();
     drop(database);
-    assert!(matches!(
-        SledStore::open(options(directory.path())),
-        Err(OpenError::Unusable { .. })
-    ));
+    assert!(matches!(SledStore::open(options(directory.path())), Err(OpenError::Unusable { .. })));
     let recovered = recover(&options(directory.path())).unwrap();
     assert_eq!(recovered.messages, 3, "{recovered:?}");
     let store = SledStore::open(options(directory.path())).unwrap();
@@ -147,13 +118,7 @@ async fn an_old_database_gives_its_messages_but_no_token() {
     fs::remove_dir_all(directory.path().join("store")).unwrap();
     copy_all(&old.path().join("store"), &directory.path().join("store"));
     let recovered = recover(&options(directory.path())).unwrap();
-    assert!(
-        recovered
-            .findings
-            .iter()
-            .any(|finding| finding.contains("went back in time")),
-        "{recovered:?}"
-    );
+    assert!(recovered.findings.iter().any(|finding| finding.contains("went back in time")), "{recovered:?}");
     let store = SledStore::open(options(directory.path())).unwrap();
     assert_registry(&store, &[sample::slot(1, 4)]).await;
     assert_held(&store, 2, 3000).await;
@@ -171,11 +136,7 @@ async fn a_stale_copy_of_a_token_is_not_used() {
     fs::remove_dir_all(directory.path().join("store")).unwrap();
     let recovered = recover(&options(directory.path())).unwrap();
     assert_eq!(recovered.tokens, []);
-    assert!(
-        recovered.gone.iter().any(|gone| gone.contains("grant again")),
-        "{:?}",
-        recovered.gone
-    );
+    assert!(recovered.gone.iter().any(|gone| gone.contains("grant again")), "{:?}", recovered.gone);
     let store = SledStore::open(options(directory.path())).unwrap();
     assert_registry(&store, &[]).await;
 }
@@ -193,11 +154,7 @@ async fn a_mirror_that_is_old_as_a_whole_gives_no_token() {
     copy_all(&old.path().join("mirror"), &directory.path().join("mirror"));
     let recovered = recover(&options(directory.path())).unwrap();
     assert_eq!(recovered.tokens, []);
-    assert!(
-        recovered.gone.iter().any(|gone| gone.contains("their copy is old")),
-        "{:?}",
-        recovered.gone
-    );
+    assert!(recovered.gone.iter().any(|gone| gone.contains("their copy is old")), "{:?}", recovered.gone);
 }
 
 #[tokio::test]
@@ -207,10 +164,7 @@ async fn the_store_helps_where_the_mirror_fails() {
         fs::write(entry.unwrap().path(), "damaged").unwrap();
     }
     fs::remove_file(directory.path().join("generation")).unwrap();
-    assert!(matches!(
-        SledStore::open(options(directory.path())),
-        Err(OpenError::Unusable { .. })
-    ));
+    assert!(matches!(SledStore::open(options(directory.path())), Err(OpenError::Unusable { .. })));
     let recovered = recover(&options(directory.path())).unwrap();
     assert_eq!((recovered.tokens.len(), recovered.messages), (1, 3), "{recovered:?}");
     let store = SledStore::open(options(directory.path())).unwrap();
@@ -224,10 +178,7 @@ async fn another_key_recovers_nothing_and_moves_nothing() {
     let mut wrong = options(directory.path());
     wrong.key = MasterKey::new([8; 32]);
     let refused = recover(&wrong).unwrap_err();
-    assert!(
-        matches!(refused, RecoverError::Open(OpenError::WrongKey { .. })),
-        "{refused}"
-    );
+    assert!(matches!(refused, RecoverError::Open(OpenError::WrongKey { .. })), "{refused}");
     fs::remove_file(directory.path().join("key-check")).unwrap();
     let refused = recover(&wrong).unwrap_err();
     assert!(matches!(refused, RecoverError::Nothing(_)), "{refused}");
