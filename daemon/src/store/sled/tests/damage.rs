@@ -112,7 +112,7 @@ async fn open_damaged(original: &Path, all: &Told, damage: impl FnOnce(&mut Vec<
 #[tokio::test]
 async fn a_truncated_database_is_never_opened_with_a_part_of_it() {
     let (directory, all) = filled().await;
-    let length = fs::metadata(directory.path().join("store/db")).unwrap().len() as usize;
+    let length = usize::try_from(fs::metadata(directory.path().join("store/db")).unwrap().len()).unwrap();
     let mut refused = 0;
     for cut in (0..8).map(|n| length * n / 8).chain([length - 4096, length - 1]) {
         let why = open_damaged(directory.path(), &all, |content| content.truncate(cut)).await;
@@ -124,7 +124,7 @@ async fn a_truncated_database_is_never_opened_with_a_part_of_it() {
 #[tokio::test]
 async fn a_zeroed_page_is_never_opened_over() {
     let (directory, all) = filled().await;
-    let length = fs::metadata(directory.path().join("store/db")).unwrap().len() as usize;
+    let length = usize::try_from(fs::metadata(directory.path().join("store/db")).unwrap().len()).unwrap();
     let mut refused = 0;
     for page in (0..length / 4096).step_by(length / 4096 / 24 + 1) {
         let zero = |content: &mut Vec<u8>| content[page * 4096..][..4096].fill(0);
@@ -152,7 +152,9 @@ async fn a_flipped_bit_is_never_read_as_something_else() {
 }
 
 /// Changes the database behind the store's back, as an engine does that opens over damage. Gives why it is refused then.
-async fn tampered(original: &Path, tamper: impl FnOnce(&sled::Db)) -> String {
+type Tamper = Box<dyn FnOnce(&sled::Db)>;
+
+fn tampered(original: &Path, tamper: impl FnOnce(&sled::Db)) -> String {
     let copy = copied(original);
     let (database, _file) = start::open_engine(&copy.path().join("store")).unwrap();
     tamper(&database);
@@ -187,7 +189,7 @@ async fn whatever_is_missing_or_old_is_named() {
     };
     let slot = sample::profile_id(2);
     let client = sample::client(5, "client-5").unwrap().id;
-    let cases: Vec<(Box<dyn FnOnce(&sled::Db)>, String)> = vec![
+    let cases: Vec<(Tamper, String)> = vec![
         (Box::new(|db| db.clear().unwrap()), "missing, with everything else".to_owned()),
         (
             Box::new(delete(keys::CLIENT)),
@@ -218,7 +220,7 @@ async fn whatever_is_missing_or_old_is_named() {
         ),
     ];
     for (tamper, expected) in cases {
-        let why = tampered(directory.path(), tamper).await;
+        let why = tampered(directory.path(), tamper);
         assert!(why.contains(&expected), "{expected}: {why}");
     }
 }
