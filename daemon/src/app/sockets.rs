@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, Gid, chownat};
 
 use crate::domain::SocketKind;
 
+const FOLDER_MODE: u32 = 0o755;
 const CONTROL_MODE: u32 = 0o660;
 const SUBMIT_MODE: u32 = 0o666;
 
@@ -99,6 +100,15 @@ pub fn make(folder: &Path, group: Option<u32>) -> Result<Vec<Socket>, SocketErro
         clear_way(&place(folder, kind))?;
     }
     kinds.into_iter().map(|(kind, mode)| bind(folder, kind, mode, group)).collect()
+}
+
+/// Makes the folder if it is not there, so that everybody can reach the sockets in it whatever the umask is.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.try_exists()? {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE))
 }
 
 fn place(folder: &Path, kind: SocketKind) -> PathBuf {
@@ -240,7 +250,7 @@ mod tests {
         let sockets = make(&run, None).unwrap();
         assert_eq!(kinds(&sockets), [SocketKind::Control, SocketKind::Submit]);
         let mode = |name: &str| fs::symlink_metadata(run.join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("control.sock"), mode("submit.sock")), (0o660, 0o666));
+        assert_eq!((mode("control.sock"), mode("submit.sock"), mode("")), (0o660, 0o666, 0o755));
         UnixStream::connect(run.join("submit.sock")).unwrap();
         remove(sockets.into_iter().filter_map(|socket| socket.split().2));
         assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
