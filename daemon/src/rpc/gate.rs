@@ -14,6 +14,7 @@ use jsonrpsee::types::ErrorObjectOwned;
 
 use super::budget::Octets;
 use super::context::{Access, CallContext};
+use super::denied::Denied;
 use super::house::House;
 use super::limits::User;
 use super::peer::{Peer, explain_hidden};
@@ -21,19 +22,6 @@ use super::{params, registrar};
 use crate::clock::Instant;
 use crate::domain::{Caller, Settings, SocketKind};
 use crate::policy::access::{self, Grant, HIDDEN_UID, Reach};
-
-/// A caller was refused.
-#[derive(Clone, Debug)]
-pub struct Denied {
-    /// Who called.
-    pub caller: Arc<Caller>,
-    /// What it called.
-    pub method: &'static str,
-    /// What it was told.
-    pub message: String,
-    /// How many refusals of this user since the last report, this one included.
-    pub count: u64,
-}
 
 /// One connection, as the access check sees it.
 #[derive(Debug)]

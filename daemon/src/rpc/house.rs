@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 use super::budget::Budget;
-use super::gate::Denied;
+use super::denied::Denied;
 use super::limits::Users;
 use super::peer::{Accounts, Peers};
 use super::registrar::Router;

@@ -10,6 +10,7 @@
 mod budget;
 mod context;
 mod conversation;
+mod denied;
 mod dispatch;
 mod gate;
 mod hour;
@@ -26,7 +27,7 @@ mod server;
 mod websocket;
 
 pub use context::{Access, CallContext};
-pub use gate::Denied;
+pub use denied::Denied;
 pub use house::{OnDenied, Parts};
 pub use peer::{Account, Accounts, HostAccounts, Peer};
 pub use registrar::{Registrar, RegistrationError, Router};

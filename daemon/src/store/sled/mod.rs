@@ -14,6 +14,7 @@ mod keys;
 mod pages;
 mod reader;
 mod recover;
+mod registry;
 mod salvage;
 mod stamp;
 mod start;

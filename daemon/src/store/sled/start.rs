@@ -12,19 +12,18 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use frankd_proto::HoldReason;
 use tokio::sync::watch;
 
 use super::bodies::Bodies;
 use super::draft::{Draft, State};
-use super::kept::Roster;
 use super::pages::{Overlay, Pages};
 use super::reader::Reader;
+use super::registry;
 use super::stamp::Stamp;
 use super::verify::verify;
 use super::writer::{Shared, SyncFile, Writer};
 use super::{OpenOptions, SledStore, keys};
-use crate::domain::{Gate, TokenSlot};
+use crate::domain::TokenSlot;
 use crate::store::disk::{self, Layout, Lock, LockError};
 use crate::store::mirror::{self, Mirror};
 use crate::store::seal::{MasterKey, Sealer};
@@ -332,7 +331,7 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
         let good = copy.is_some_and(|copy| Some(&copy.content) == slot.as_ref() && Some(copy.generation) == indexed);
         changes.slots.extend(slot.filter(|_| !good));
     }
-    let registry = registry(&Overlay::new(pages.clone()), &state.roster)?;
+    let registry = registry::of_store(&Overlay::new(pages.clone()), &state.roster)?;
     let copy = mirror.registry().ok().flatten();
     if let Some(copy) = &copy {
         older("the copy of the registry", copy.generation);
@@ -348,22 +347,6 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
     changes.dropped.extend(files.into_iter().filter(|profile| !there(*profile)));
     let whole = changes.slots.is_empty() && changes.registry.is_none() && changes.dropped.is_empty();
     Ok((!whole).then_some(changes))
-}
-
-/// What the mirror has of the registry, as the store has it now.
-pub(super) fn registry(overlay: &Overlay, roster: &Roster) -> Result<mirror::Registry, StoreError> {
-    let mut registry = mirror::Registry::default();
-    for key in roster.of_kind(keys::CLIENT) {
-        registry.clients.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::PROFILE) {
-        registry.profiles.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::GATE) {
-        let gate: Option<Gate> = overlay.record(key)?;
-        registry.paused.extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
-    }
-    Ok(registry)
 }
 
 impl Writer {

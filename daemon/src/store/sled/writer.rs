@@ -265,7 +265,7 @@ impl Writer {
         if effects.mirrored() {
             let roster = finished.roster(&self.state);
             let changes = mirror::Changes {
-                registry: effects.registry.then(|| super::start::registry(&self.overlay, roster)).transpose()?,
+                registry: effects.registry.then(|| super::registry::of_store(&self.overlay, roster)).transpose()?,
                 slots: std::mem::take(&mut effects.slots),
                 dropped: std::mem::take(&mut effects.dropped),
             };
