@@ -94,7 +94,7 @@ pub fn inherit() -> Result<Vec<Socket>, SocketError> {
 
 /// Makes both sockets in a folder. `group` owns them, where that is possible.
 pub fn make(folder: &Path, group: Option<u32>) -> Result<Vec<Socket>, SocketError> {
-    fs::create_dir_all(folder).map_err(|source| SocketError::Bind { path: folder.to_owned(), source })?;
+    make_folder(folder).map_err(|source| SocketError::Bind { path: folder.to_owned(), source })?;
     let kinds = [(SocketKind::Control, CONTROL_MODE), (SocketKind::Submit, SUBMIT_MODE)];
     for (kind, _) in kinds {
         clear_way(&place(folder, kind))?;
