@@ -91,7 +91,13 @@ pub fn main(line: Result<CommandLine, CommandLineError>) -> ExitCode {
             }
             hardening::protect_memory();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Process);
-            match runtime.and_then(|runtime| runtime.block_on(serve(&line))) {
+            let served = runtime.and_then(|runtime| {
+                let served = runtime.block_on(serve(&line));
+                // What still blocks a thread then is not worth waiting for.
+                runtime.shutdown_background();
+                served
+            });
+            match served {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!("{}", with_causes(&error));
@@ -158,6 +164,9 @@ async fn serve(line: &CommandLine) -> Result<(), RunError> {
     let paths = Paths::find(line, &Surroundings::of_process())?;
     let names = Names::of_host();
     let loaded = Loaded::read(&paths, &names)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     let config = Arc::new(Configurator::new(paths.clone(), names, loaded, NEEDS_RESTART));
     let files = Arc::new(Files { config: Arc::clone(&config), problem: Mutex::new(None) });
     let clock: SharedClock = Arc::new(SystemClock);
