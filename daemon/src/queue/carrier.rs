@@ -29,6 +29,8 @@ use crate::tokens::Unavailable;
 
 /// How long a connection waits for more mail.
 const IDLE: Duration = Duration::from_secs(30);
+/// Messages after which a connection ends while another profile waits for one.
+const TURN: u64 = 10;
 /// How long a profile rests when it has no token, at least and at most.
 const TOKEN_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -95,10 +97,6 @@ impl Carrier {
                 Ok(()) => match self.shared.store.claim(profile.id, self.shared.clock.wall(), 1).await {
                     Ok(mut claimed) => {
                         if let Some(message) = claimed.pop() {
-                            if let Err(error) = fail_point::hit("queue.after_claim") {
-                                tracing::warn!(%error, "the claim is left as it is");
-                                return None;
-                            }
                             if self.line.wants_more(to, self.shared.boot()) {
                                 self.shared.wake();
                             }
@@ -122,6 +120,10 @@ impl Carrier {
     async fn ready(&mut self) -> Option<Profile> {
         let shared = &self.shared;
         if shared.is_stopping() || shared.gates.holds(self.line.profile).is_some() {
+            return None;
+        }
+        let carried = self.connection.as_ref().map_or(0, |connection| connection.session.messages());
+        if carried >= TURN && shared.crowded.load(Ordering::Relaxed) {
             return None;
         }
         let profile = shared.registry.view().profile(self.line.profile)?.clone();

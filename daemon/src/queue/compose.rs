@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use frankd_proto::methods::message::{Attachment, Compose};
-use lettre::message::header::{self, ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{self, ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Attachment as Attached, Body, Mailbox, Mailboxes, Message, MultiPart, SinglePart};
 
 use super::address;
@@ -16,6 +16,8 @@ use super::error::SubmitError;
 
 /// Longest word of a header: longer ones cannot be folded under 998 octets together with their name.
 const WORD_MAX: usize = 900;
+/// Length that a line of addresses should not exceed (RFC 5322 §2.1.1).
+const LINE_WANTED: usize = 76;
 
 /// Fields that frankd writes itself, or that a server on the way writes.
 const RESERVED: [&str; 16] = [
@@ -100,14 +102,10 @@ pub(super) fn compose(
         .header(header::Date::new(stamp.date))
         .header(header::MessageId::from(stamp.message_id.clone()))
         .from(from);
-    if !parties.to.is_empty() {
-        builder = builder.header(header::To::from(mailboxes(&parties.to)));
-    }
-    if !parties.cc.is_empty() {
-        builder = builder.header(header::Cc::from(mailboxes(&parties.cc)));
-    }
-    if !parties.reply_to.is_empty() {
-        builder = builder.header(header::ReplyTo::from(mailboxes(&parties.reply_to)));
+    for (name, list) in [("To", &parties.to), ("Cc", &parties.cc), ("Reply-To", &parties.reply_to)] {
+        if !list.is_empty() {
+            builder = builder.raw_header(address_list(HeaderName::new_from_ascii_str(name), list));
+        }
     }
     if let Some(subject) = &parts.subject {
         check_words("message.subject", subject)?;
@@ -127,8 +125,27 @@ pub(super) fn compose(
     Ok(message.map_err(|error| unmade(&error))?.formatted())
 }
 
-fn mailboxes(list: &[Mailbox]) -> Mailboxes {
-    list.iter().cloned().collect()
+/// A field of addresses, folded between them: lettre folds only within display names, and a long list makes a line over
+/// 998 octets.
+fn address_list(name: HeaderName, list: &[Mailbox]) -> HeaderValue {
+    let mut encoded = String::new();
+    let mut line = name.len() + 2;
+    for (i, mailbox) in list.iter().enumerate() {
+        let mut one = Headers::new();
+        one.set(header::To::from(Mailboxes::from(mailbox.clone())));
+        let text = one.to_string();
+        let text = text.trim_start_matches("To: ").trim_end();
+        if i > 0 && line + text.len() > LINE_WANTED {
+            encoded.push_str(",\r\n ");
+            line = 1;
+        } else if i > 0 {
+            encoded.push_str(", ");
+            line += 2;
+        }
+        encoded.push_str(text);
+        line += text.len();
+    }
+    HeaderValue::dangerous_new_pre_encoded(name, encoded.clone(), encoded)
 }
 
 fn unmade(error: &lettre::error::Error) -> SubmitError {
@@ -325,6 +342,18 @@ mod tests {
         assert!(text.is_ascii());
         assert!(text.split("\r\n").all(|line| line.len() <= 998));
         assert_eq!(made(&parts).unwrap(), text, "the same twice");
+    }
+
+    #[test]
+    fn a_long_list_is_folded() {
+        let to: Vec<String> = (0..300).map(|i| format!("recipient-{i}@department.example")).collect();
+        let named = "Jürgen von und zu Überlingen <j@d.example>".to_owned();
+        let parts = Compose { to: to.clone(), cc: vec![named; 30], ..parts() };
+        let text = made(&parts).unwrap();
+        assert!(text.split("\r\n").all(|line| line.len() <= 130), "{text}");
+        let header = text.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
+        let list = header.lines().find_map(|line| line.strip_prefix("To: ")).unwrap();
+        assert_eq!(list, to.join(", "));
     }
 
     #[test]

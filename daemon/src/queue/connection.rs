@@ -54,7 +54,13 @@ pub(super) struct Refused {
     pub(super) transcript: Vec<String>,
 }
 
-/// Opens a session.
+/// Opens a session with the credentials as they are.
+pub(super) async fn knock(shared: &Shared, profile: &Profile, to: &Submission) -> Result<Connection, NoSession> {
+    let (login, credentials) = login(shared, profile).await?;
+    attempt(shared, profile, to, login, credentials).await.map_err(NoSession::Fault)
+}
+
+/// Opens a session for mail: a token that is refused is replaced once.
 pub(super) async fn open(shared: &Shared, profile: &Profile, to: &Submission) -> Result<Connection, NoSession> {
     let (login, credentials) = login(shared, profile).await?;
     let refused = match attempt(shared, profile, to, login, credentials).await {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use frankd_proto::ProfileId;
@@ -89,7 +90,10 @@ impl Dispatcher {
             }
             let basis = Basis::of(profile, info.as_ref());
             if self.bases.insert(profile.id, basis).is_some_and(|before| before != basis) {
-                probe::hasten(&self.shared, profile.id).await?;
+                // The refusal that closed a gate brought a new token itself: that one is known to be refused.
+                let settled = jiff::SignedDuration::from_secs(60);
+                let before = self.shared.clock.wall().checked_sub(settled).unwrap_or(Timestamp::MIN);
+                probe::hasten(&self.shared, profile.id, before).await?;
             }
         }
         Ok(())
@@ -100,8 +104,7 @@ impl Dispatcher {
         if self.shared.store.health().read_only.is_some() {
             return Ok(Some(AGAIN));
         }
-        let probes = self.probe();
-        let mut next = probes;
+        let mut next = self.probe();
         let view = self.shared.registry.view();
         let (now, boot) = (self.shared.clock.wall(), self.shared.boot());
         let mut lanes = self.shared.store.lanes().await?;
@@ -109,6 +112,7 @@ impl Dispatcher {
             self.turn = (self.turn + 1) % lanes.len();
             lanes.rotate_left(self.turn);
         }
+        let mut crowded = false;
         for lane in lanes {
             let profile = view.profile(lane.profile);
             let Some(to) = profile.and_then(|profile| profile.smtp.as_ref()) else { continue };
@@ -116,18 +120,22 @@ impl Dispatcher {
                 continue;
             }
             if lane.due_at > now {
-                next = Some(sooner(next, until(lane.due_at, now)));
+                next = sooner(next, until(lane.due_at, now));
                 continue;
             }
             let line = self.line(lane.profile);
             match line.room(to, boot) {
                 Room::New if self.shared.aloft() < CONNECTIONS => self.start(&line),
-                Room::New => next = Some(sooner(next, AGAIN)),
+                Room::New => {
+                    crowded = true;
+                    next = sooner(next, AGAIN);
+                }
                 Room::Idle => line.work.notify_one(),
                 Room::Full => {}
-                Room::NotBefore(at) => next = Some(sooner(next, at.saturating_sub(boot))),
+                Room::NotBefore(at) => next = sooner(next, at.saturating_sub(boot)),
             }
         }
+        self.shared.crowded.store(crowded, Ordering::Relaxed);
         Ok(next)
     }
 
@@ -153,7 +161,7 @@ impl Dispatcher {
         for gate in self.shared.gates.closed().values() {
             let (Some(at), Some(profile)) = (gate.until, view.profile(gate.profile)) else { continue };
             if at > now {
-                next = Some(sooner(next, until(at, now)));
+                next = sooner(next, until(at, now));
                 continue;
             }
             let Some(right) = self.line(gate.profile).probe() else { continue };
@@ -176,6 +184,6 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-fn sooner(next: Option<Duration>, wait: Duration) -> Duration {
-    next.map_or(wait, |next| next.min(wait))
+fn sooner(next: Option<Duration>, wait: Duration) -> Option<Duration> {
+    Some(next.map_or(wait, |next| next.min(wait)))
 }

@@ -30,7 +30,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, gate: Gate, profile: Profile) ->
         return shared.gates.open(gate.profile, gate.reason, Some(&profile.name), now).await.map(drop);
     }
     let Some(to) = profile.smtp.as_ref() else { return Ok(()) };
-    let tried = connection::open(shared, &profile, to).await;
+    let tried = connection::knock(shared, &profile, to).await;
     let now = shared.clock.wall();
     match tried {
         Ok(connection) => {
@@ -132,10 +132,10 @@ impl Basis {
     }
 }
 
-/// The gates of a profile are tried at once.
-pub(super) async fn hasten(shared: &Shared, profile: ProfileId) -> Result<(), StoreError> {
+/// Tries the gates of a profile at once: those that are closed since `closed_before`, or before.
+pub(super) async fn hasten(shared: &Shared, profile: ProfileId, closed_before: Timestamp) -> Result<(), StoreError> {
     let now = shared.clock.wall();
-    for gate in shared.gates.of(profile).iter().filter(|gate| is_probed(gate)) {
+    for gate in shared.gates.of(profile).iter().filter(|gate| is_probed(gate) && gate.since <= closed_before) {
         shared.gates.put(profile, gate.reason, |gate| gate.until = Some(now)).await?;
     }
     Ok(())

@@ -21,6 +21,8 @@ use crate::store::{Change, StoreError};
 
 /// How long to wait before a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Lines of a conversation that are kept.
+const TRANSCRIPT: usize = 200;
 
 /// An attempt that ended.
 #[derive(Debug)]
@@ -75,11 +77,21 @@ pub(super) async fn settle(shared: &Shared, ended: Ended) -> bool {
         server: ended.server,
         diagnosis: diagnosis.map(str::to_owned),
         outcome,
-        transcript: ended.transcript,
+        transcript: shortened(ended.transcript),
     });
     tracing::info!(message = %message.id, profile = %name, outcome = message.last_attempt.as_ref().map(|a| a.outcome.as_str()), "attempt ended");
     let gate = gate.map(|plan| closed(message.profile, plan, now));
     write(shared, message, gate, events).await
+}
+
+/// The beginning and the end of a conversation: it is kept with the message.
+fn shortened(mut transcript: Vec<String>) -> Vec<String> {
+    if transcript.len() > TRANSCRIPT {
+        let left_out = transcript.len() - TRANSCRIPT;
+        let note = format!("({left_out} lines left out)");
+        transcript.splice(TRANSCRIPT / 2..TRANSCRIPT / 2 + left_out, [note]);
+    }
+    transcript
 }
 
 fn diagnosis(ended: &Ended) -> Option<&'static str> {

@@ -1,6 +1,7 @@
 //! What the handle, the dispatcher, the deliveries and the upkeep share.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub(super) struct Shared {
     ends: Mutex<BTreeSet<(Timestamp, MessageId)>>,
     /// Detached tasks.
     aloft: watch::Sender<usize>,
+    /// Whether a lane waits for a connection that others have.
+    pub(super) crowded: AtomicBool,
 }
 
 impl Shared {
@@ -107,6 +110,7 @@ impl Shared {
             earlier_end: Notify::new(),
             ends: Mutex::default(),
             aloft: watch::Sender::new(0),
+            crowded: AtomicBool::new(false),
         }
     }
 

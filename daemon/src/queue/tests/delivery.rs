@@ -230,3 +230,35 @@ async fn a_second_stop_waits_no_longer_and_what_was_not_at_the_dot_is_not_sent()
     assert_eq!(bench.wait(id).await.state, MessageState::Sent);
     assert_eq!(bench.told(EventType::MessageInDoubt).await.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_busy_profiles_than_connections_all_get_their_turn() {
+    let names: Vec<String> = (0..264).map(|i| format!("p{i}")).collect();
+    let bench = Bench::start(names.iter().map(|name| profile(name, |_| {}))).await;
+    bench.mail.always("DOT", Act::Wait(s(1)));
+    for _ in 0..12 {
+        for name in &names {
+            let to = format!("{name}@d.example");
+            let params = SendParams { profile: Some(named(name)), ..mail(&[&to]) };
+            bench.queue.submit(Submit { unlimited: true, ..by(1, params) }).await.unwrap();
+        }
+    }
+    bench.pass(s(14)).await;
+    let served: std::collections::BTreeSet<String> =
+        bench.mail.taken().into_iter().map(|taken| taken.to[0].clone()).collect();
+    assert_eq!(served.len(), names.len());
+    assert!(bench.mail.state().most_open <= 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_to_very_many_keeps_a_short_transcript() {
+    let bench = Bench::plain().await;
+    let to: Vec<String> = (0..900).map(|i| format!("r{i}@d.example")).collect();
+    let id = bench.send(&to.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let view = bench.wait(id).await;
+    assert_eq!(view.state, MessageState::Sent);
+    let transcript = view.last_attempt.unwrap().transcript;
+    assert!(transcript.len() <= 201, "{}", transcript.len());
+    assert!(transcript.iter().any(|line| line.contains("MAIL FROM")));
+    assert!(transcript.last().unwrap().contains("queued"), "{:?}", transcript.last());
+}
