@@ -42,6 +42,9 @@ pub enum RunError {
     /// The settings are wrong.
     #[error("read the settings")]
     Settings(#[from] SettingsError),
+    /// The state directory cannot be made.
+    #[error("make the state directory")]
+    State(#[source] std::io::Error),
     /// There is no usable master key.
     #[error("find the master key")]
     Key(#[from] KeyError),
@@ -67,6 +70,7 @@ pub async fn serve(line: &CommandLine) -> Result<(), RunError> {
     let config = Arc::new(Configurator::new(paths.clone(), names, loaded, NEEDS_RESTART));
     let clock: SharedClock = Arc::new(SystemClock);
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+    make_private(&paths.state_dir).map_err(RunError::State)?;
     let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, Some(&*entropy))?;
     let fingerprinter = key.fingerprinter();
     let options = OpenOptions::new(&paths.state_dir, key, Arc::clone(&clock), Arc::clone(&entropy));
@@ -115,6 +119,12 @@ pub async fn serve(line: &CommandLine) -> Result<(), RunError> {
     let drain = config.settings().borrow().queue.drain;
     daemon.stop(drain).await;
     Ok(())
+}
+
+/// Makes a folder that only its user can look into, unless it is there.
+fn make_private(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Opens both sockets in the runtime directory.

@@ -101,7 +101,7 @@ impl Stage {
     pub(super) async fn start_daemon(&mut self) -> Result<(), DemoError> {
         let line = "frankd --config frankd.toml --state-dir state --runtime-dir run >> frankd.log 2>&1";
         self.screen.command(&format!("{line} &"));
-        let daemon = bounded("frankd to be ready", Daemon::start(self.shell(line), self.folder.path())).await;
+        let daemon = bounded("frankd to be ready", Daemon::start(self.shell(line), &self.socket())).await;
         if daemon.is_err() {
             let log = std::fs::read_to_string(self.folder.path().join("frankd.log")).unwrap_or_default();
             log.lines().for_each(|line| self.screen.output(line));
