@@ -1,16 +1,10 @@
-//! The frankd service.
+//! The frankd service: see [`frankd::app`].
 
 use std::process::ExitCode;
 
 use frankd::app::command_line::CommandLine;
+use frankd::app::run;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match CommandLine::read(std::env::args_os().skip(1)) {
-        Ok(line) => frankd::app::run::main(&line),
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    run::main(CommandLine::read(std::env::args_os().skip(1)))
 }

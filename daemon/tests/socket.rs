@@ -4,6 +4,9 @@
 #[path = "socket/access.rs"]
 mod access;
 #[cfg(test)]
+#[path = "socket/fairness.rs"]
+mod fairness;
+#[cfg(test)]
 #[path = "socket/http.rs"]
 mod http;
 #[cfg(test)]

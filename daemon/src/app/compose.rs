@@ -26,9 +26,6 @@ use crate::store::{Store, StoreError};
 use crate::tokens::{self, Tokens};
 use crate::trials::Trials;
 
-/// How long token requests may go on when the daemon stops.
-const FLIGHTS: Duration = Duration::from_secs(10);
-
 /// Everything that is different in a test.
 pub struct Seams {
     /// Where everything is kept.
@@ -183,15 +180,23 @@ impl Daemon {
         rest.unwrap_or(false) && queue
     }
 
-    /// Stops: mail drains for `drain`, token requests end, and the store is closed.
-    pub async fn stop(&self, drain: Duration) {
+    /// Notes the stop, and lets deliveries finish for `limit`.
+    pub async fn drain(&self, limit: Duration) {
         let event = NewEvent::new(self.owners.clock.wall(), EventType::DaemonStopping);
         if let Err(error) = self.store.commit(Vec::new(), vec![event]).await {
             tracing::warn!(%error, "the stop cannot be noted");
         }
-        self.owners.queue.stop(drain).await;
-        self.owners.grants.stop(FLIGHTS).await;
-        self.owners.tokens.stop(FLIGHTS).await;
+        self.owners.queue.stop(limit).await;
+    }
+
+    /// Lets token requests finish for `limit`.
+    pub async fn land(&self, limit: Duration) {
+        self.owners.grants.stop(limit).await;
+        self.owners.tokens.stop(limit).await;
+    }
+
+    /// Closes the store.
+    pub async fn finish(&self) {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store does not close well");
         }

@@ -57,7 +57,7 @@ impl Surroundings {
     }
 
     /// A folder that systemd made for the service; the first if it names several.
-    fn from_systemd(&self, name: &str) -> Option<PathBuf> {
+    fn systemd_folder(&self, name: &str) -> Option<PathBuf> {
         let value = (self.variable)(name)?;
         let first = value.to_str()?.split(':').next()?;
         (!first.is_empty()).then(|| PathBuf::from(first))
@@ -70,7 +70,7 @@ impl Surroundings {
 
     /// Whether this is a service of the system: of root, or of systemd for a user that is nobody's login.
     fn system(&self) -> bool {
-        self.root || (self.from_systemd("STATE_DIRECTORY").is_some() && self.xdg_runtime_dir().is_none())
+        self.root || (self.systemd_folder("STATE_DIRECTORY").is_some() && self.xdg_runtime_dir().is_none())
     }
 }
 
@@ -79,13 +79,13 @@ impl Paths {
     pub fn find(line: &CommandLine, around: &Surroundings) -> Result<Self, PathError> {
         let system = around.system();
         let user = || around.user.as_ref().ok_or(PathError::NoHome);
-        let config = match (&line.config, around.from_systemd("CONFIGURATION_DIRECTORY")) {
+        let config = match (&line.config, around.systemd_folder("CONFIGURATION_DIRECTORY")) {
             (Some(config), _) => config.clone(),
             (None, Some(folder)) => folder.join("frankd.toml"),
             (None, None) if system => PathBuf::from("/etc/frankd/frankd.toml"),
             (None, None) => user()?.config_dir().join("frankd.toml"),
         };
-        let state_dir = match (&line.state_dir, around.from_systemd("STATE_DIRECTORY")) {
+        let state_dir = match (&line.state_dir, around.systemd_folder("STATE_DIRECTORY")) {
             (Some(folder), _) => folder.clone(),
             (None, Some(folder)) => folder,
             (None, None) if system => PathBuf::from("/var/lib/frankd"),
@@ -94,7 +94,7 @@ impl Paths {
                 user.state_dir().unwrap_or_else(|| user.data_local_dir()).to_owned()
             }
         };
-        let runtime_dir = match (&line.runtime_dir, around.from_systemd("RUNTIME_DIRECTORY")) {
+        let runtime_dir = match (&line.runtime_dir, around.systemd_folder("RUNTIME_DIRECTORY")) {
             (Some(folder), _) => folder.clone(),
             (None, Some(folder)) => folder,
             (None, None) if system => PathBuf::from("/run/frankd"),
@@ -107,7 +107,7 @@ impl Paths {
             secrets_dir,
             state_dir,
             runtime_dir,
-            credentials_dir: around.from_systemd("CREDENTIALS_DIRECTORY"),
+            credentials_dir: around.systemd_folder("CREDENTIALS_DIRECTORY"),
         })
     }
 

@@ -83,10 +83,11 @@ impl InFile for Duration {
 
 /// Declares the sections and keys, how they change the settings, and how they are shown.
 macro_rules! sections {
-    ($($section:ident $name:ident { $($key:ident => $field:ident: $kind:ty,)+ })+) => {
+    ($($(#[$lint:meta])? $section:ident $name:ident { $($key:ident => $field:ident: $kind:ty,)+ })+) => {
         $(
             #[derive(Debug, Default, Deserialize)]
             #[serde(deny_unknown_fields, default)]
+            $(#[$lint])?
             struct $name {
                 $($key: Option<<$kind as InFile>::Written>,)+
             }
@@ -141,6 +142,7 @@ sections! {
         longest_s => longest: Duration,
         jitter => jitter: f64,
     }
+    #[expect(clippy::struct_field_names, reason = "the keys name their unit")]
     retention Retention {
         body_s => body: Duration,
         message_s => message: Duration,
@@ -154,9 +156,8 @@ sections! {
 pub(super) fn check(settings: &Settings) -> Result<(), (&'static str, String)> {
     const MIB: u64 = 1024 * 1024;
     let limits = &settings.limits;
-    let least = |key, value: u64, least: u64| match value < least {
-        true => Err((key, format!("must be at least {least}"))),
-        false => Ok(()),
+    let least = |key, value: u64, least: u64| {
+        if value < least { Err((key, format!("must be at least {least}"))) } else { Ok(()) }
     };
     least("limits.request_bytes", limits.request_bytes, MIB)?;
     if limits.request_bytes > 1024 * MIB {

@@ -11,6 +11,7 @@ use std::{fs, io};
 
 use frankd_proto::methods::config::{Configuration, Setting};
 use frankd_proto::methods::system::Reloaded;
+use frankd_proto::{Kind, RpcError};
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -55,6 +56,21 @@ pub enum SettingsError {
         /// What it must be.
         message: String,
     },
+}
+
+impl From<SettingsError> for RpcError {
+    fn from(error: SettingsError) -> Self {
+        let text = match &error {
+            SettingsError::Unreadable { source, .. } => format!("{error}: {source}"),
+            SettingsError::Wrong { .. } | SettingsError::Unacceptable { .. } => error.to_string(),
+        };
+        let answer = Self::new(Kind::ObjectInvalid, text).hint("the settings in force stay as they are");
+        match error {
+            SettingsError::Unacceptable { key, .. } => answer.field(key),
+            SettingsError::Wrong { key, .. } if !key.is_empty() => answer.field(key.trim_end_matches(": ")),
+            SettingsError::Unreadable { .. } | SettingsError::Wrong { .. } => answer,
+        }
+    }
 }
 
 /// Settings as loaded.

@@ -61,7 +61,7 @@ mod tests {
                 proptest::prop_assert!(within <= limit as usize, "{within} of {limit}");
             }
             let least = f64::from(limit) * 10.0 * 0.45;
-            proptest::prop_assert!(sent.len() as f64 >= least, "{} of {limit} in a minute", sent.len());
+            proptest::prop_assert!(f64::from(u32::try_from(sent.len()).unwrap()) >= least, "{} of {limit} in a minute", sent.len());
         }
     }
 

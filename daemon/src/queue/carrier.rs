@@ -88,7 +88,7 @@ impl Carrier {
     async fn next(&mut self) -> Option<(Message, Profile)> {
         let idle_until = self.shared.clock.now() + IDLE;
         loop {
-            let profile = self.ready()?;
+            let profile = self.ready().await?;
             let to = profile.smtp.as_ref()?;
             let wait = match self.line.take(to, self.shared.boot()) {
                 Err(wait) => Some(wait),
@@ -115,13 +115,12 @@ impl Carrier {
 
     /// The profile, if it may still send, and its connection in order: one that is used up or was opened for another
     /// revision of the profile is closed.
-    fn ready(&mut self) -> Option<Profile> {
+    async fn ready(&mut self) -> Option<Profile> {
         let shared = &self.shared;
         if shared.is_stopping() || shared.gates.holds(self.line.profile).is_some() {
             return None;
         }
-        let view = shared.registry.view();
-        let profile = view.profile(self.line.profile)?;
+        let profile = shared.registry.view().profile(self.line.profile)?.clone();
         let to = profile.smtp.as_ref()?;
         if self.line.is_crowded(to, shared.boot()) {
             return None;
@@ -134,9 +133,10 @@ impl Carrier {
         if self.connection.as_mut().is_some_and(used_up)
             && let Some(connection) = self.connection.take()
         {
-            tokio::spawn(connection.session.quit());
+            // Its end counts against the server's limit of connections until the server has seen it.
+            connection.session.quit().await;
         }
-        Some(profile.clone())
+        Some(profile)
     }
 
     /// Waits for work: `None` when the connection is not worth keeping.

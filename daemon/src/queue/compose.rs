@@ -118,20 +118,20 @@ pub(super) fn compose(
     }
     // The envelope is the queue's own affair; the builder wants one, with a recipient in it.
     let anybody = lettre::Address::new_dangerous("nobody", "invalid");
-    let envelope = lettre::address::Envelope::new(None, vec![anybody]).map_err(unmade)?;
+    let envelope = lettre::address::Envelope::new(None, vec![anybody]).map_err(|error| unmade(&error))?;
     let builder = builder.envelope(envelope);
     let message = match content(parts, &stamp.boundaries)? {
         Content::Single(part) => builder.singlepart(part),
         Content::Multi(part) => builder.multipart(part),
     };
-    Ok(message.map_err(unmade)?.formatted())
+    Ok(message.map_err(|error| unmade(&error))?.formatted())
 }
 
 fn mailboxes(list: &[Mailbox]) -> Mailboxes {
     list.iter().cloned().collect()
 }
 
-fn unmade(error: lettre::error::Error) -> SubmitError {
+fn unmade(error: &lettre::error::Error) -> SubmitError {
     SubmitError::invalid("message", error.to_string())
 }
 

@@ -97,7 +97,7 @@ pub(super) fn words(reply: &SmtpReply) -> String {
 /// What came of an attempt, in one sentence.
 pub(super) fn outcome(outcomes: &[Outcome], fault: Option<&str>) -> String {
     let sent = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Sent(_))).count();
-    let doubtful = outcomes.iter().any(|outcome| *outcome == Outcome::InDoubt);
+    let doubtful = outcomes.contains(&Outcome::InDoubt);
     let refused = outcomes.iter().find_map(|outcome| match outcome {
         Outcome::Refused(_, judgement) => Some(judgement.message.as_str()),
         _ => None,

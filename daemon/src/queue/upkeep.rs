@@ -82,7 +82,7 @@ async fn expire_due(shared: &Shared) -> Result<(), StoreError> {
         let Some((at, id)) = due else { return Ok(()) };
         let message = shared.store.message(id).await?;
         shared.ends().remove(&(at, id));
-        match message.filter(|message| message.is_pending()) {
+        match message.filter(super::super::domain::message::Message::is_pending) {
             Some(message) if message.claim.is_some() => drop(shared.ends().insert((after(now, AGAIN), id))),
             Some(message) => expire(shared, message, "its time is over", None).await,
             None => {}

@@ -55,6 +55,7 @@ where
         async move { Ok::<_, Infallible>(answer(&session, request, &upgrade).await) }
     });
     let connection = http1::Builder::new()
+        .auto_date_header(false)
         .timer(HyperTimer::new(Arc::clone(&session.house.clock)))
         .header_read_timeout(session.house.settings().limits.request_timeout)
         .serve_connection(TokioIo::new(io), service)
@@ -138,10 +139,7 @@ async fn call(session: &Arc<Session>, request: Request<Incoming>) -> Answer {
     let answer = if body.len() > LARGE {
         interpret_large(body, octets, service, &session.user, limits.batch).await
     } else {
-        let turn = session.user.turn().await;
-        let answer = interpret(&body, &service, &Extensions::new(), limits.batch);
-        drop(turn);
-        answer
+        interpret(&body, &service, &Extensions::new(), limits.batch)
     };
     let answer = answer.await;
     if answer.is_notification() {

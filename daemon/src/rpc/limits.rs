@@ -1,4 +1,4 @@
-//! What each user has in use: connections, subscriptions, messages of the hour, turns at the processor.
+//! What each user has in use: connections, subscriptions, messages of the hour, shares of the processor.
 //!
 //! Everything is counted by uid, never by connection alone: an attacker with many connections is one user. The lock on
 //! the table is held only to count; nothing is read, written or waited for under it.
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::hour::Hour;
+use super::lane::Lanes;
 use crate::clock::Instant;
 use crate::domain::settings::LimitSettings;
 
-/// Requests of one user that are parsed at the same time. It keeps a flood from filling every worker of the runtime, so
-/// that another user's call waits for a few parses and not for thousands.
-const TURNS: usize = 2;
+/// Large requests of one user that are read at the same time, each on a thread of its own.
+const LARGE_READS: usize = 1;
 /// Answers of one user that may be large and are made or written at the same time.
 const LARGE_ANSWERS: usize = 2;
 /// Refusals of one user are reported once in this time.
@@ -33,9 +33,11 @@ pub(super) struct User {
     pub(super) uid: u32,
     /// Answers that may be large.
     pub(super) large_answers: Arc<Semaphore>,
+    /// Where its connections run.
+    pub(super) lanes: Lanes,
     connections: AtomicU32,
     subscriptions: AtomicU32,
-    turns: Semaphore,
+    large_reads: Semaphore,
     hour: Mutex<Hour>,
     refusals: Mutex<Refusals>,
 }
@@ -89,17 +91,18 @@ impl User {
         Self {
             uid,
             large_answers: Arc::new(Semaphore::new(LARGE_ANSWERS)),
+            lanes: Lanes::start(),
             connections: AtomicU32::new(0),
             subscriptions: AtomicU32::new(0),
-            turns: Semaphore::new(TURNS),
+            large_reads: Semaphore::new(LARGE_READS),
             hour: Mutex::new(Hour::new()),
             refusals: Mutex::default(),
         }
     }
 
-    /// Waits for a turn at the processor.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.acquire().await.ok()
+    /// Waits for the turn to read a large request.
+    pub(super) async fn large_read(&self) -> Option<SemaphorePermit<'_>> {
+        self.large_reads.acquire().await.ok()
     }
 
     /// Counts one more subscription, or says that the user has as many as it may.
@@ -163,8 +166,8 @@ mod tests {
         Instant::since_boot(Duration::from_secs(seconds))
     }
 
-    #[test]
-    fn connections_and_subscriptions_are_counted_by_user_and_come_back() {
+    #[tokio::test]
+    async fn connections_and_subscriptions_are_counted_by_user_and_come_back() {
         let mut limits = Settings::default().limits;
         (limits.connections_per_uid, limits.subscriptions_per_uid) = (2, 1);
         let users = Users::default();
@@ -179,8 +182,8 @@ mod tests {
         assert!(users.connect(7, &limits).is_some());
     }
 
-    #[test]
-    fn an_hour_outlives_the_connection_and_is_forgotten_after_it() {
+    #[tokio::test]
+    async fn an_hour_outlives_the_connection_and_is_forgotten_after_it() {
         let limits = Settings::default().limits;
         let users = Users::default();
         let first = users.connect(7, &limits).unwrap();
@@ -192,8 +195,8 @@ mod tests {
         assert!(users.lock().is_empty());
     }
 
-    #[test]
-    fn refusals_are_reported_once_in_a_minute_with_their_number() {
+    #[tokio::test]
+    async fn refusals_are_reported_once_in_a_minute_with_their_number() {
         let user = User::new(7);
         assert_eq!(user.refused(at(0)), Some(1));
         assert_eq!(user.refused(at(1)), None);

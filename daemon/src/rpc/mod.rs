@@ -5,7 +5,7 @@
 //! checked by itself. Methods are registered with a [`Registrar`], one function each, which calls one owner.
 //!
 //! Nothing here is unbounded, and everything is counted by user: connections, calls in flight, octets of large requests,
-//! subscriptions, parses at a time. So one user's flood is that user's own trouble.
+//! subscriptions, shares of the processor. So one user's flood is that user's own trouble.
 
 mod budget;
 mod context;
@@ -15,6 +15,7 @@ mod gate;
 mod hour;
 mod house;
 mod http;
+mod lane;
 mod limits;
 mod line;
 pub mod methods;

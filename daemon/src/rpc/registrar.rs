@@ -339,3 +339,40 @@ fn rate_limited(wait: std::time::Duration) -> RpcError {
         .retry_after_s(wait.as_secs())
         .hint("wait, or have `rate_per_hour` of the [[access]] rule raised")
 }
+
+#[cfg(test)]
+mod tests {
+    use frankd_proto::Need;
+    use frankd_proto::methods::{Empty, access, system};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    struct Stray;
+
+    impl Method for Stray {
+        const NAME: &'static str = "stray.method";
+        const NEEDS: Need = Need::Nobody;
+        type Params = Empty;
+        type Output = Empty;
+    }
+
+    #[test]
+    fn only_methods_of_the_contract_are_registered_each_once_and_the_others_are_told() {
+        let mut registrar = Registrar::new(Arc::new(SystemClock));
+        let unknown = registrar.method::<Stray, _, _>(|_, _| async { Ok(Empty {}) });
+        assert_eq!(unknown.err(), Some(RegistrationError::Unknown("stray.method")));
+        let ping = |call: CallContext, _| async move { Ok(system::Pong { now: call.now }) };
+        registrar.method::<system::Ping, _, _>(ping).unwrap();
+        let again = registrar.method::<system::Ping, _, _>(ping);
+        assert_eq!(again.err(), Some(RegistrationError::Twice("system.ping")));
+        let events = |_, _| async { Ok(futures::stream::empty().boxed()) };
+        registrar.events(events).unwrap();
+        assert!(registrar.events(events).is_err());
+        let missing = registrar.finish().missing();
+        let there = ["system.ping", "event.subscribe"];
+        let others: Vec<_> = TABLE.iter().map(|row| row.name).filter(|name| !there.contains(name)).collect();
+        assert_eq!(missing, others);
+        assert!(missing.contains(&access::WhoAmI::NAME));
+    }
+}

@@ -17,6 +17,7 @@ use super::conversation::converse;
 use super::gate::Session;
 use super::house::{House, Parts, stopped};
 use super::http;
+use super::limits::User;
 use super::line::Lines;
 use super::peer::Peer;
 use super::registrar::refusal;
@@ -67,8 +68,8 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Serves one connection of a known peer.
-    pub async fn connection<S>(self, io: S, socket: SocketKind, peer: Peer, mut stop: watch::Receiver<bool>)
+    /// Serves one connection of a known peer, among the connections of its user. Dropping the future closes it.
+    pub async fn connection<S>(self, io: S, socket: SocketKind, peer: Peer, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -76,22 +77,35 @@ impl Server {
         let Some(permit) = house.users.connect(peer.uid, &house.settings().limits) else {
             return turn_away(io, house.settings().limits.connections_per_uid).await;
         };
-        let mut io = BufReader::with_capacity(READ_BUFFER, io);
-        let first = tokio::select! {
-            filled = io.fill_buf() => filled.ok().and_then(|octets| octets.first().copied()),
-            () = stopped(&mut stop) => None,
-        };
-        if let Some(first) = first {
-            let session = Session::open(Arc::clone(&house), peer, socket, Arc::clone(&permit.user)).await;
-            let session = Arc::new(session);
-            // A connection that breaks is the peer's own affair: its calls go on.
-            if matches!(first, b'{' | b'[') || first.is_ascii_whitespace() {
-                drop(converse(Arc::clone(&session), &mut Lines::new(io, session), stop).await);
-            } else {
-                drop(http::serve(session, io, stop).await);
-            }
-        }
+        let caller = (peer, socket, Arc::clone(&permit.user));
+        permit.user.lanes.run(talk(Arc::clone(&house), io, caller, stop)).await;
         house.users.leave(permit, house.clock.now());
+    }
+}
+
+/// Waits for the first octet, and speaks the framing that it belongs to.
+async fn talk<S>(
+    house: Arc<House>,
+    io: S,
+    (peer, socket, user): (Peer, SocketKind, Arc<User>),
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut io = BufReader::with_capacity(READ_BUFFER, io);
+    let first = tokio::select! {
+        filled = io.fill_buf() => filled.ok().and_then(|octets| octets.first().copied()),
+        () = stopped(&mut stop) => None,
+    };
+    let Some(first) = first else {
+        return;
+    };
+    let session = Arc::new(Session::open(house, peer, socket, user).await);
+    // A connection that breaks is the peer's own affair: its calls go on.
+    if matches!(first, b'{' | b'[') || first.is_ascii_whitespace() {
+        drop(converse(Arc::clone(&session), &mut Lines::new(io, session), stop).await);
+    } else {
+        drop(http::serve(session, io, stop).await);
     }
 }
 

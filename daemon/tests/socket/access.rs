@@ -113,3 +113,15 @@ async fn a_changed_rule_counts_for_the_next_call_of_an_open_connection() {
     lines.write(request("message.send", json!({"profile": "shop"}))).await;
     assert_eq!(kind(&lines.read().await.unwrap()["error"]), "access.denied");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_the_group_loses_its_rights_on_an_open_connection_within_a_minute() {
+    let rig = Rig::new();
+    rig.members.are(&[BOB]);
+    let mut lines = rig.lines(BOB);
+    lines.result("message.send", json!({"profile": "shop"})).await;
+    rig.members.are(&[]);
+    lines.result("message.send", json!({"profile": "shop"})).await;
+    frankd::clock::ClockExt::sleep(&*rig.clock, std::time::Duration::from_secs(60)).await;
+    assert_eq!(kind(&lines.error("message.send", json!({"profile": "shop"})).await), "access.denied");
+}

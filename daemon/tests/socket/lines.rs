@@ -216,18 +216,18 @@ async fn a_large_request_waits_for_its_users_share_and_the_wait_does_not_count()
     });
     let large = "A".repeat(2 << 20);
     let held = json!({"profile": "shop", "raw_b64": large, "on_doubt": "hold"});
+    let free = json!({"profile": "shop", "raw_b64": large});
     let mut first = rig.lines(ALICE);
-    first.write(request("message.send", held.clone())).await;
+    first.write(request("message.send", held)).await;
     let mut second = rig.lines(ALICE);
     let sending = async {
-        second.write(request("message.send", held.clone())).await;
+        second.write(request("message.send", free.clone())).await;
         second.read().await
     };
     let mut sending = Box::pin(sending);
     let waits = rig.clock.deadline(Duration::from_secs(3600), &mut sending).await;
     assert!(waits.is_err(), "the second request of one user waits");
-    let other = json!({"profile": "shop", "raw_b64": large});
-    rig.lines(ROOT).result("message.send", other).await;
+    rig.lines(ROOT).result("message.send", free.clone()).await;
     rig.lines(ALICE).result("system.ping", json!({})).await;
     rig.go.send_replace(true);
     assert!(sending.await.unwrap()["result"].is_object());
@@ -329,7 +329,10 @@ async fn a_stop_answers_what_is_in_flight_and_ends() {
     lines.write(request("message.retry", json!({"ids": []}))).await;
     lines.result("system.ping", json!({})).await;
     rig.stop.send_replace(true);
-    tokio::task::yield_now().await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(rig.events.send(happened(1)).is_err(), "the subscription ends while the call goes on");
     rig.go.send_replace(true);
     assert!(lines.read().await.unwrap()["result"].is_object());
     assert_eq!(lines.read().await, None);

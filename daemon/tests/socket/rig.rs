@@ -21,16 +21,28 @@ use tokio::sync::{broadcast, watch};
 pub(crate) const ALICE: u32 = 1000;
 /// Another one.
 pub(crate) const BOB: u32 = 1001;
+/// The group `frankd`, and the daemon's own user.
+const GROUP: u32 = 990;
 /// Root.
 pub(crate) const ROOT: u32 = 0;
 
-/// Nobody is in any group.
-struct NoGroups;
+/// An account database in which some users are in the group `frankd`.
+#[derive(Clone, Default)]
+pub(crate) struct Members(Arc<Mutex<Vec<u32>>>);
 
-impl Accounts for NoGroups {
+impl Members {
+    /// Says who is in the group from now on.
+    pub(crate) fn are(&self, uids: &[u32]) {
+        *self.0.lock().unwrap() = uids.to_vec();
+    }
+}
+
+impl Accounts for Members {
     fn look_up(&self, uid: u32, gid: u32) -> BoxFuture<'static, Option<Account>> {
         let user = Some(format!("user{uid}"));
-        std::future::ready(Some(Account { user, groups: vec![gid] })).boxed()
+        let mut groups = vec![gid];
+        groups.extend(self.0.lock().unwrap().contains(&uid).then_some(GROUP));
+        std::future::ready(Some(Account { user, groups })).boxed()
     }
 }
 
@@ -77,6 +89,8 @@ pub(crate) struct Rig {
     pub(crate) go: watch::Sender<bool>,
     /// Events for subscribers.
     pub(crate) events: broadcast::Sender<event::Event>,
+    /// Who is in the group `frankd`.
+    pub(crate) members: Members,
     /// The clock.
     pub(crate) clock: SharedClock,
 }
@@ -118,15 +132,16 @@ impl Rig {
         let (events, _) = broadcast::channel(64);
         let router = router(&clock, &sent, &gone, &events);
         let reported = Arc::clone(&denied);
+        let members = Members::default();
         let server = Server::new(Parts {
             router,
             settings: in_force,
             clock: Arc::clone(&clock),
-            accounts: Arc::new(NoGroups),
-            privileged: Privileged { daemon_uid: 990, group: Some(990) },
+            accounts: Arc::new(members.clone()),
+            privileged: Privileged { daemon_uid: GROUP, group: Some(GROUP) },
             on_denied: Arc::new(move |refusal| reported.lock().unwrap().push(refusal)),
         });
-        Self { server, stop: watch::channel(false).0, settings, denied, sent, go, events, clock }
+        Self { server, stop: watch::channel(false).0, settings, denied, sent, go, events, members, clock }
     }
 
     /// Connects a user to a socket.
