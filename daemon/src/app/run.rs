@@ -1,6 +1,9 @@
 //! The daemon's life: places, settings, key, store, sockets, and the stop.
 
+use std::fs::DirBuilder;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,6 +54,9 @@ pub enum RunError {
     /// The settings are wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// There is no state directory, and none can be made.
+    #[error("make the state directory")]
+    State(#[source] std::io::Error),
     /// There is no usable master key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -215,9 +221,15 @@ async fn serve(line: &CommandLine) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Makes a folder that only its owner can look into, unless it is there.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// The real disk, wires and clocks.
 fn seams(paths: &Paths, files: &Arc<Files>, clock: &SharedClock) -> Result<Seams, RunError> {
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+    make_private(&paths.state_dir).map_err(RunError::State)?;
     let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, Some(&*entropy))?;
     let fingerprinter = key.fingerprinter();
     let options = OpenOptions::new(&paths.state_dir, key, Arc::clone(clock), Arc::clone(&entropy));

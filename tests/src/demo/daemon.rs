@@ -2,11 +2,16 @@
 
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use tokio::net::UnixDatagram;
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::DemoError;
+use crate::sandbox::clock::wait;
+
+/// Between two looks at a daemon that starts.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// A `frankd` that runs. It dies with this.
 #[derive(Debug)]
@@ -16,32 +21,20 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` and waits until it says that it is ready (sd_notify).
-    pub(super) async fn start(mut command: Command, folder: &Path) -> Result<Self, DemoError> {
-        let path = folder.join("notify.sock");
-        // Left over from the daemon before; absent at the first start.
-        let _ = std::fs::remove_file(&path);
-        let notify = UnixDatagram::bind(&path).map_err(DemoError::system("listen for the daemon's readiness"))?;
+    /// Starts `command` and waits until its socket answers.
+    pub(super) async fn start(mut command: Command, socket: &Path) -> Result<Self, DemoError> {
         // In a process group of its own a Ctrl-C does not reach it: it is stopped in order.
-        let child = command.env("NOTIFY_SOCKET", &path).process_group(0).kill_on_drop(true).spawn();
+        let child = command.process_group(0).kill_on_drop(true).spawn();
         let child = child.map_err(DemoError::system("start frankd"))?;
         let pid = child.id().unwrap_or_default();
         let mut daemon = Self { child, pid };
-        let mut buffer = [0; 1024];
-        loop {
-            tokio::select! {
-                status = daemon.child.wait() => {
-                    let status = status.map_err(DemoError::system("wait for frankd"))?;
-                    return Err(DemoError::Unmet(format!("frankd does not start ({status})")));
-                }
-                received = notify.recv(&mut buffer) => {
-                    let length = received.map_err(DemoError::system("listen for the daemon's readiness"))?;
-                    if buffer[..length].split(|octet| *octet == b'\n').any(|line| line == b"READY=1") {
-                        return Ok(daemon);
-                    }
-                }
+        while UnixStream::connect(socket).await.is_err() {
+            if let Some(status) = daemon.child.try_wait().map_err(DemoError::system("wait for frankd"))? {
+                return Err(DemoError::Unmet(format!("frankd does not start ({status})")));
             }
+            wait(GLANCE).await;
         }
+        Ok(daemon)
     }
 
     /// Its process id.

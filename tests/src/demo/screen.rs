@@ -17,7 +17,7 @@ impl Screen {
 
     /// Begins a chapter.
     pub(super) fn chapter(self, title: &str) {
-        self.line(&format!("\n{}", self.dressed("1", &format!("── {title} "))));
+        self.line(&format!("\n{}", self.dressed("1", &format!("── {title}"))));
     }
 
     /// Tells something.

@@ -101,10 +101,9 @@ impl Stage {
     pub(super) async fn start_daemon(&mut self) -> Result<(), DemoError> {
         let line = "frankd --config frankd.toml --state-dir state --runtime-dir run >> frankd.log 2>&1";
         self.screen.command(&format!("{line} &"));
-        let daemon = bounded("frankd to be ready", Daemon::start(self.shell(line), self.folder.path())).await;
+        let daemon = bounded("frankd to be ready", Daemon::start(self.shell(line), &self.socket())).await;
         if daemon.is_err() {
-            let log = std::fs::read_to_string(self.folder.path().join("frankd.log")).unwrap_or_default();
-            log.lines().for_each(|line| self.screen.output(line));
+            self.log().lines().for_each(|line| self.screen.output(line));
         }
         self.daemon = Some(daemon?);
         Ok(())
@@ -180,6 +179,11 @@ impl Stage {
             bob = PASSWORD_USER.0,
             implicit = sandbox.implicit_tls_port,
         ));
+    }
+
+    /// What the daemon wrote so far, over all its starts.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("frankd.log")).unwrap_or_default()
     }
 
     fn socket(&self) -> PathBuf {

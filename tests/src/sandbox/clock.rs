@@ -55,7 +55,7 @@ pub(super) fn after(at: Timestamp, life: Duration) -> Timestamp {
 
 /// Waits on tokio's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that tests pause")]
-pub(super) async fn wait(time: Duration) {
+pub(crate) async fn wait(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
