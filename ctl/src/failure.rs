@@ -141,10 +141,7 @@ impl Failure {
     pub(crate) fn report(&self) -> String {
         let mut out = String::new();
         match self {
-            Self::Usage(message) => {
-                line(&mut out, format_args!("error: {message}"));
-                fact(&mut out, "help", "`frankctl help`");
-            }
+            Self::Usage(message) => line(&mut out, format_args!("error: {message}")),
             Self::Unreachable { tried } => unreachable(&mut out, tried),
             Self::Refused { doing, error } => refused(&mut out, doing, error),
             Self::Pending { what, next } => {

@@ -42,8 +42,10 @@ pub(crate) fn authorization_url(started: &Started) -> &str {
 }
 
 fn read(app: &mut App, path: &Path, what: &str) -> Result<SecretInput, Failure> {
-    let text = app.read_text(path)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    // Wiped when it goes, with the line end that files have.
+    let text = Secret::new(app.read_text(path)?);
+    let line = text.expose();
+    let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line.len() {
         0 => Err(Failure::Usage(format!("the {what} is empty"))),

@@ -251,6 +251,21 @@ impl Rig {
         Ok(serde_json::from_str(&self.node("browser/consent.mjs", &[url, "--deny"])?)?)
     }
 
+    /// Revokes a token of a client, behind the back of whoever holds it (RFC 7009).
+    pub fn revoke(&self, token: &str, client: &str) -> Result<(), RigError> {
+        let output = Command::new("curl")
+            .args(["-sS", "--fail", "--cacert"])
+            .arg(self.ca_file())
+            .args(["-u", &format!("{client}:{}", self.client_secret()), "--data-urlencode", &format!("token={token}")])
+            .arg(self.revocation_endpoint())
+            .output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(RigError::Script { script: "curl".to_owned(), said })
+    }
+
     /// The messages in a mailbox, in the order of arrival, each with the lines on top that servers add.
     pub fn mailbox(&self, address: &str) -> Result<Vec<Vec<u8>>, RigError> {
         let folder = Path::new(self.held.value("RIG_MAIL")).join(address.to_lowercase()).join("Maildir/new");

@@ -67,8 +67,7 @@ impl Stage {
     pub fn submission(&self, tls: &str) -> Result<Vec<String>, StageError> {
         let port = if tls == "implicit" { self.rig.submissions_port() } else { self.rig.submission_port() };
         let ca = self.rig.ca_file().to_string_lossy().into_owned();
-        let options =
-            ["--smtp-host", "localhost", "--smtp-port", &port.to_string(), "--tls", tls, "--smtp-ca-bundle", &ca];
+        let options = ["--smtp-host", "localhost", "--smtp-port", &port.to_string(), "--tls", tls, "--ca-bundle", &ca];
         Ok(options.iter().map(|option| (*option).to_owned()).collect())
     }
 

@@ -11,6 +11,7 @@ use super::{Watch, values};
 
 /// OAuth2 clients.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl client presets\n  frankctl client list")]
 pub(crate) struct Client {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -121,6 +122,7 @@ pub(crate) enum Clearable {
 
 /// Settings that a client is made with or changed to.
 #[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// A note for people
     #[arg(long, value_name = "TEXT")]
@@ -170,11 +172,13 @@ pub(crate) struct Settings {
 const CREATE: &str = "\
 Examples:
   frankctl client create m365 --preset microsoft365 --tenant example.org --client-id 4f0c…
-  frankctl client create gmail --preset google --client-id 123.apps.googleusercontent.com --client-secret-stdin
+  frankctl client create gmail --preset google --client-secret-stdin \\
+      --client-id 123.apps.googleusercontent.com
   frankctl client create idp --client-id mailer --client-secret-file /root/idp.secret \\
-      --authorization-endpoint https://idp.example/auth --token-endpoint https://idp.example/token --scope mail";
+      --authorization-endpoint https://idp.example/auth \\
+      --token-endpoint https://idp.example/token --scope mail";
 
 const UPDATE: &str = "\
 Examples:
-  frankctl client update m365 --client-secret-stdin --client-secret-expires 2027-08-27 < new.secret
+  frankctl client update m365 --client-secret-stdin --client-secret-expires 2027-08-27 < secret
   frankctl client update m365 --clear client_secret --token-endpoint-auth-method none";

@@ -7,6 +7,7 @@ use super::values;
 
 /// Test tools.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl test email alerts --to ops@example.org")]
 pub(crate) struct Test {
     #[command(subcommand)]
     pub(crate) action: TestAction,
@@ -84,6 +85,7 @@ pub(crate) struct Explain {
 
 /// Who may do what.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl access whoami")]
 pub(crate) struct Access {
     #[command(subcommand)]
     pub(crate) action: AccessAction,
@@ -99,6 +101,7 @@ pub(crate) enum AccessAction {
 
 /// The daemon's settings.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl config show")]
 pub(crate) struct Config {
     #[command(subcommand)]
     pub(crate) action: ConfigAction,

@@ -44,13 +44,10 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon's socket, unix:///PATH [env: FRANKD_HOST]
-    ///
-    /// Without it: the socket of the user's own daemon, then /run/frankd/control.sock, and where that is forbidden
-    /// /run/frankd/submit.sock.
     #[arg(short = 'H', long, global = true, value_name = "ADDRESS", value_parser = host::parse)]
     pub(crate) host: Option<PathBuf>,
-    /// Output format [default: table]
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    /// Output format: table, json, jsonl or name [default: table]
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub(crate) output: Option<Format>,
     /// The same as --output json
     #[arg(long, global = true)]
@@ -58,8 +55,8 @@ pub(crate) struct Global {
     /// Says nothing but data and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(crate) color: Color,
     /// Never asks; fails naming the option that is missing
     #[arg(long, global = true)]
@@ -167,10 +164,20 @@ pub(crate) enum Command {
 const AFTER: &str = "\
 Examples:
   frankctl client create m365 --preset microsoft365 --tenant example.org --client-id 4f0c…
-  frankctl profile create alerts --kind oauth2_smtp --client m365 --username alerts@example.org --interactive
+  frankctl profile create alerts --kind oauth2_smtp --client m365 --interactive \\
+      --username alerts@example.org
   frankctl grant alerts
   frankctl send --profile alerts --to ops@example.org -s 'disk full' --text - < msg.txt
   frankctl status
+
+Output formats:
+  table  for people; may change
+  json   exactly the result object of the daemon's method; only grows
+  jsonl  lists item by item, one JSON object to a line
+  name   names or ids alone, one to a line
+
+The daemon is looked for at FRANKD_HOST, at the user's own socket, at
+/run/frankd/control.sock, and where that is forbidden at /run/frankd/submit.sock.
 
 Exit status:
   0   success, healthy

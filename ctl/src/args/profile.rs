@@ -11,6 +11,7 @@ use super::{Watch, values};
 
 /// E-mail profiles and token holders.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl profile list\n  frankctl profile show alerts")]
 pub(crate) struct Profile {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -141,6 +142,7 @@ pub(crate) enum Clearable {
 
 /// Settings that a profile is made with or changed to.
 #[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
     /// A note for people
     #[arg(long, value_name = "TEXT")]
@@ -218,11 +220,14 @@ pub(crate) struct Smtp {
 
 const CREATE: &str = "\
 Examples:
-  frankctl profile create alerts --kind oauth2_smtp --client m365 --username alerts@example.org --interactive
-  frankctl profile create nightly --kind oauth2_smtp --client m365-app --username app@example.org --interactive=false
-  frankctl profile create legacy --kind smtp --smtp-host mail.isp.example --username mailer --password-stdin
+  frankctl profile create alerts --kind oauth2_smtp --client m365 --interactive \\
+      --username alerts@example.org
+  frankctl profile create nightly --kind oauth2_smtp --client m365-app --interactive=false \\
+      --username app@example.org
+  frankctl profile create legacy --kind smtp --smtp-host mail.isp.example \\
+      --username mailer --password-stdin
   frankctl profile create relay --kind smtp --smtp-host 10.0.0.25 --smtp-port 25 --tls none
-  frankctl profile create calendar --kind token --client google --flow interactive --scope calendar.readonly";
+  frankctl profile create calendar --kind token --client google --flow interactive";
 
 const UPDATE: &str = "\
 Examples:

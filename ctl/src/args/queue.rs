@@ -8,6 +8,7 @@ use super::{Watch, values};
 
 /// The outgoing queue.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl queue summary\n  frankctl queue list --state held")]
 pub(crate) struct Queue {
     #[command(subcommand)]
     pub(crate) action: Action,

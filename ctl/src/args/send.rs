@@ -72,10 +72,10 @@ pub(crate) struct Send {
 const SEND: &str = "\
 Examples:
   frankctl send --to ops@example.org -s 'disk full' --text - < msg.txt
-  frankctl send --profile alerts --to a@example.org --cc b@example.org -s Report --text body.txt -a report.pdf
+  frankctl send --to a@example.org --cc b@example.org -s Report --text body.txt -a report.pdf
   frankctl send --profile alerts --eml message.eml --to a@example.org
-  frankctl send --to a@example.org -s Reminder --text body.txt --at +2h --expires 1d --wait=30s
+  frankctl send --to a@example.org -s Reminder --text body.txt --at +2h --expires 1d
 
 Exit status with --wait:
-  0 sent, 6 held until somebody grants access, 8 still waiting or held otherwise, 9 failed, expired, cancelled or
-  partly sent, 10 in doubt";
+  0 sent, 6 held until somebody grants access, 8 still waiting or held otherwise,
+  9 failed, expired, cancelled or partly sent, 10 in doubt";

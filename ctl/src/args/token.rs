@@ -9,6 +9,7 @@ use super::{Watch, values};
 
 /// Tokens of profiles.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  frankctl token show alerts\n  frankctl token get alerts")]
 pub(crate) struct Token {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -37,9 +38,7 @@ pub(crate) enum Action {
         profile: Name,
     },
     /// Revokes a token at the provider where that is possible, and forgets it
-    #[command(
-        after_help = "Examples:\n  frankctl token revoke alerts --yes\n  frankctl token revoke alerts --local-only --yes"
-    )]
+    #[command(after_help = "Examples:\n  frankctl token revoke alerts --local-only --yes")]
     Revoke {
         /// The profile
         profile: Name,

@@ -31,7 +31,11 @@ pub(super) async fn run(app: &mut App, locator: Locator, started: &Started) -> R
         let pasted = tokio::select! {
             line = line(app) => line?,
             view = &mut over => return finish(app, &locator, Outcome::over(view?)).await,
-            _ = &mut interrupt => return Err(still_pending(app, grant)),
+            _ = &mut interrupt => {
+                // The cursor stands behind the question.
+                app.say("")?;
+                return Err(still_pending(app, grant));
+            }
         };
         let Some(url) = pasted.as_deref().and_then(redirect_url) else {
             return Err(still_pending(app, grant));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use frankd_proto::methods::grant::GrantView;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use crate::app::App;
@@ -31,6 +31,10 @@ impl Spinner {
         let bar = turns.then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_draw_target(ProgressDrawTarget::stderr());
+            // A line that is too long for the terminal is cut, not wrapped.
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                bar.set_style(style);
+            }
             bar
         });
         if bar.is_none() {
@@ -45,7 +49,7 @@ impl Spinner {
         if let Some(bar) = &self.bar {
             let left = self.ends.duration_since(clock.now()).as_secs().max(0);
             bar.set_message(format!(
-                "{} …  {}:{:02} left   (Ctrl-C ends the waiting; the grant stays pending)",
+                "{} …  {}:{:02} left  (Ctrl-C: the grant stays pending)",
                 self.what,
                 left / 60,
                 left % 60

@@ -71,7 +71,7 @@ impl Changes {
         }
         let hit: Vec<Name> = before
             .profiles()
-            .filter(|profile| self.tokens.info(profile.id).slot.is_some_and(|slot| slot.tokens.is_some()))
+            .filter(|profile| self.tokens.info(profile.id).is_some_and(|info| info.slot.tokens.is_some()))
             .filter(|profile| {
                 let later = after.profile(profile.id).and_then(|profile| after.identity(profile));
                 before.identity(profile) != later

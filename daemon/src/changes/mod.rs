@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::registry::{Invalid, Registry};
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
 
 use frankd_proto::Name;
@@ -95,9 +95,4 @@ fn same_revision(current: u64, expected: Option<u64>) -> Result<(), ChangeError>
         Some(expected) if expected != current => Err(ChangeError::Revision { current, expected }),
         _ => Ok(()),
     }
-}
-
-/// Whether the token slot moved while a change was made: the change is made again from what is there now.
-const fn slot_moved(error: &StoreError) -> bool {
-    matches!(error, StoreError::Conflict(Record::Slot(_)) | StoreError::Missing(Record::Slot(_)))
 }

@@ -2,17 +2,15 @@
 
 use frankd_proto::methods::client::DeleteParams;
 use frankd_proto::methods::profile::{CreateParams, UpdateParams};
-use frankd_proto::{Name, ProfileId};
+use frankd_proto::{Name, ProfileId, ProfileKind};
 use jiff::Timestamp;
 
-use super::{ChangeError, Changes, owned_by_api, same_revision, slot_moved};
+use super::{ChangeError, Changes, owned_by_api, same_revision};
 use crate::domain::Profile;
 use crate::entropy::EntropyExt as _;
 use crate::registry::{View, profile};
 use crate::store::Change;
-
-/// How often a deletion is tried again because a refresh ended meanwhile.
-const TRIES: usize = 5;
+use crate::tokens::Frozen;
 
 impl Changes {
     /// Makes a profile.
@@ -63,21 +61,18 @@ impl Changes {
         if waiting > 0 {
             return Err(ChangeError::InUse(format!("{waiting} waiting messages")));
         }
-        for _ in 0..TRIES {
-            let mut changes = vec![Change::DeleteProfile { id: current.id, expected: current.revision }];
-            if let Some(slot) = self.tokens.info(current.id).slot {
-                changes.push(Change::DeleteSlot { profile: current.id, expected: slot.version });
-            }
-            match self.registry.commit(changes, Vec::new()).await {
-                Err(error) if slot_moved(&error) => {}
-                Err(error) => return Err(error.into()),
-                Ok(()) => {
-                    self.tokens.forget(current.id).await;
-                    return Ok(());
-                }
-            }
+        let mut changes = vec![Change::DeleteProfile { id: current.id, expected: current.revision }];
+        let frozen = self.tokens.freeze(current.id);
+        if frozen.is_none() && current.kind != ProfileKind::Smtp {
+            return Err(ChangeError::InUse("a token that is being fetched; try again in a moment".to_owned()));
         }
-        Err(ChangeError::InUse("a refresh that does not end".to_owned()))
+        if let Some(version) = frozen.as_ref().and_then(Frozen::version) {
+            changes.push(Change::DeleteSlot { profile: current.id, expected: version });
+        }
+        self.registry.commit(changes, Vec::new()).await?;
+        self.tokens.forget(current.id).await;
+        drop(frozen);
+        Ok(())
     }
 }
 

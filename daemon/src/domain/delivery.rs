@@ -142,6 +142,12 @@ pub fn words(reply: &SmtpReply) -> String {
     }
 }
 
+/// Whether a refusal of the final dot leaves open if the message went on: the server relays while it answers, and lost
+/// the next server then (RFC 3463 §3.5, X.4.x). Dovecot's submission does so.
+pub fn leaves_doubt(reply: &SmtpReply) -> bool {
+    reply.enhanced.as_deref().is_some_and(|code| code.starts_with("4.4."))
+}
+
 /// What went wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -160,7 +166,7 @@ pub enum RecipientResult {
     Refused(SmtpReply),
     /// Surely not sent; the delivery's fault says why.
     NotSent,
-    /// The final dot went out, and the answer did not come.
+    /// The final dot went out, and no answer came that settles it.
     InDoubt,
 }
 

@@ -8,7 +8,8 @@ use ring::digest::{SHA256, digest};
 /// First 8 octets of SHA-256 of a refresh token, hexadecimal: tells which one a request carried.
 pub fn fingerprint(secret: &Secret) -> String {
     let digest = digest(&SHA256, secret.expose().as_bytes());
-    digest.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+    let first: [u8; 8] = std::array::from_fn(|at| digest.as_ref().get(at).copied().unwrap_or_default());
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 /// SHA-256 of a `state` parameter, base64url.

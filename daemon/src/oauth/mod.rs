@@ -4,10 +4,12 @@
 //! over a [`Transport`] that a test replaces by a server in the same process.
 
 pub mod answer;
+pub mod authorization_url;
 pub mod digest;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 pub mod http;
+pub mod redirect;
 pub mod wire;
 
 use std::fmt;

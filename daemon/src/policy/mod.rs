@@ -3,6 +3,7 @@
 //! Time and jitter are parameters. A machine is fed by `handle_*`, says by `poll_timeout` when it wants to be asked again,
 //! and by `poll` what is to be done.
 
+pub mod access;
 pub mod classify;
 pub mod flow;
 pub mod grant;

@@ -106,6 +106,11 @@ impl RefreshMachine {
         }
     }
 
+    /// Whether new tokens need a refresh token from now on. What was found is to be handled again.
+    pub fn set_interactive(&mut self, interactive: bool) {
+        self.interactive = interactive;
+    }
+
     /// Begins with what was found: at the start, or after the slot was changed by somebody else.
     pub fn handle_found(&mut self, now: Boot, found: &Found, jitter: f64) {
         self.holding = found.holding;

@@ -97,6 +97,10 @@ impl Carrier {
                 Ok(()) => match self.shared.store.claim(profile.id, self.shared.clock.wall(), 1).await {
                     Ok(mut claimed) => {
                         if let Some(message) = claimed.pop() {
+                            if let Err(error) = fail_point::hit("queue.after_claim") {
+                                tracing::warn!(%error, "the claim is left as it is");
+                                return None;
+                            }
                             if self.line.wants_more(to, self.shared.boot()) {
                                 self.shared.wake();
                             }

@@ -163,7 +163,7 @@ fn validate(client: &Client) -> Result<(), Invalid> {
                 "client_secret",
                 format!("token_endpoint_auth_method {} needs a client secret", client.token_endpoint_auth_method),
             )
-            .hint("--client-secret-stdin, or --auth-method none for a public client"))
+            .hint("--client-secret-stdin, or --token-endpoint-auth-method none for a public client"))
         }
         _ => Ok(()),
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::session::{Session, fault};
 use super::wire::limit;
-use crate::domain::delivery::{Delivery, Envelope, Fault, RecipientResult, Stage, Trouble};
+use crate::domain::delivery::{Delivery, Envelope, Fault, RecipientResult, Stage, Trouble, leaves_doubt};
 use frankd_proto::error::SmtpReply;
 
 /// Most commands that are on their way without a reply.
@@ -313,6 +313,9 @@ impl Session {
         }
         self.needs_reset = false;
         self.in_step = reply.code != 421;
+        if leaves_doubt(&said) {
+            return Err(after(Trouble::Reply(said)));
+        }
         let sent = reply.class() == 2;
         for at in &answers.accepted {
             answers.recipients[*at] = if sent { RecipientResult::Sent(said.clone()) } else { RecipientResult::NotSent };

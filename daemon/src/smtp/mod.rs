@@ -10,7 +10,7 @@
 //! - What a server says in plaintext after STARTTLS is never taken for what it says under TLS.
 //! - A session that has, or may have, an unread reply is never used again.
 //! - Nothing is `Sent` without the server's 2xx reply to the final dot, and nothing is `NotSent` after the final dot
-//!   without its 4xx or 5xx reply.
+//!   without its 4xx or 5xx reply; one that tells of a lost next server leaves it in doubt.
 
 pub mod claims;
 mod deliver;

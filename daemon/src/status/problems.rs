@@ -58,7 +58,9 @@ pub(super) fn of_profile(row: &ProfileStatus, gates: &[Gate]) -> Vec<Problem> {
             HoldReason::GrantRequired => ("a person must grant access", format!("frankctl grant {}", row.name)),
             HoldReason::ClientFault => ("the OAuth2 client does not work", format!("frankctl token show {}", row.name)),
             HoldReason::Paused => ("an operator paused it", format!("frankctl profile resume {}", row.name)),
-            HoldReason::AuthRefused => ("the mail server refuses the login", format!("frankctl profile show {}", row.name)),
+            HoldReason::AuthRefused => {
+                ("the mail server refuses the login", format!("frankctl profile show {}", row.name))
+            }
             HoldReason::AccountLimit => ("the account reached a limit", format!("frankctl profile show {}", row.name)),
             HoldReason::HostFault => ("the mail server cannot be used", format!("frankctl profile show {}", row.name)),
             HoldReason::Operator => continue,

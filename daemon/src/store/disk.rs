@@ -31,6 +31,8 @@ impl Layout {
     pub(super) const KEY_CHECK: &str = "key-check";
     /// The file with the lower bound of the generation.
     pub(super) const STAMP: &str = "generation";
+    /// The directory in which a new store is built from a damaged one.
+    pub(super) const RECOVERING: &str = "recovering";
     /// The file whose lock says that a daemon runs.
     pub(super) const LOCK: &str = "lock";
 
@@ -101,12 +103,35 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Deletes a directory with all that is in it, if it is there.
+pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Deletes what an interrupted write left behind.
 pub(super) fn remove_temporaries(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a directory with all that is in it.
+pub(super) fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+    create_directory(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
         }
     }
     Ok(())

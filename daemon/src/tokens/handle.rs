@@ -17,7 +17,6 @@ use crate::clock::ClockExt as _;
 use crate::domain::answer::TokenAnswer;
 use crate::domain::{Caller, NewEvent, SlotIdentity, TokenSlot};
 use crate::policy::life::{Boot, Trouble};
-use crate::policy::refresh::Obstacle;
 use crate::store::Change;
 
 /// Questions that may wait for the keeper.
@@ -67,8 +66,23 @@ struct Waiter {
     until: Boot,
 }
 
+impl Waiter {
+    /// Whether nothing will happen before the waiter's time is up.
+    fn is_hopeless(&self) -> bool {
+        let shown = self.lane.shown();
+        let outlook = &shown.outlook;
+        match outlook.trouble {
+            _ if outlook.refreshing => false,
+            None => false,
+            Some(Trouble::NeedsGrant | Trouble::Misconfigured) => true,
+            Some(Trouble::Retrying) => outlook.next.is_none_or(|next| next > self.until),
+        }
+    }
+}
+
 impl Tokens {
-    /// The handle, and the keeper's task, which the caller spawns.
+    /// The handle, and the keeper's task, which the caller spawns. To be called inside the runtime: what is due at once
+    /// begins at once.
     pub fn start(parts: Parts, slots: Vec<TokenSlot>) -> (Self, impl Future<Output = ()> + Send) {
         let (keeper, asks) = mpsc::channel(ASKS);
         let house = Arc::new(House {
@@ -109,7 +123,7 @@ impl Tokens {
                     if let Some(longest) = self.best(&waiter).filter(|_| ended && min_valid.is_some()) {
                         return Err(Unavailable::ValidityUnreachable { longest });
                     }
-                    if self.is_hopeless(&waiter) || !self.wait(&mut waiter).await {
+                    if waiter.is_hopeless() || !self.wait(&mut waiter).await {
                         return *yet;
                     }
                 }
@@ -135,7 +149,7 @@ impl Tokens {
             if shown.slot.generation > before.slot.generation {
                 return self.get(profile, None, Duration::ZERO).await;
             }
-            if shown.outlook.ended > before.outlook.ended && self.is_hopeless(&waiter) {
+            if shown.outlook.ended > before.outlook.ended && waiter.is_hopeless() {
                 return Err(failing(&shown, self.house.parts.now()));
             }
             if !self.wait(&mut waiter).await {
@@ -288,18 +302,6 @@ impl Tokens {
             && self.house.parts.clock.deadline(left, waiter.seen.changed()).await.is_ok_and(|news| news.is_ok())
     }
 
-    /// Whether nothing will happen before the waiter's time is up.
-    fn is_hopeless(&self, waiter: &Waiter) -> bool {
-        let shown = waiter.lane.shown();
-        let outlook = &shown.outlook;
-        match outlook.trouble {
-            _ if outlook.refreshing => false,
-            None => false,
-            Some(Trouble::NeedsGrant | Trouble::Misconfigured) => true,
-            Some(Trouble::Retrying) => outlook.next.is_none_or(|next| next > waiter.until),
-        }
-    }
-
     /// What a token that was just fetched still lives.
     fn best(&self, waiter: &Waiter) -> Option<Duration> {
         let shown = waiter.lane.shown();
@@ -340,13 +342,5 @@ fn failing(shown: &Shown, now: Boot) -> Unavailable {
             retry_after: outlook.next.map_or(Duration::from_secs(1), |next| next.saturating_sub(now)),
         },
         (_, failure) => Unavailable::NeedsGrant { failure },
-    }
-}
-
-/// What an obstacle means for who asks.
-pub(super) fn held(obstacle: Obstacle, shown: &Shown, now: Boot) -> Unavailable {
-    match obstacle {
-        Obstacle::NeedsGrant => Unavailable::NeedsGrant { failure: shown.outlook.fault.clone() },
-        Obstacle::NotBefore(moment) => Unavailable::Held { retry_after: moment.saturating_sub(now) },
     }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::{EventType, ProfileId, TokenState};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::flight::{self, Landing};
 use super::forecast::Forecast;
 use super::lane::{Lane, Outlook};
 use super::slot::{Entry, Host};
-use super::{Forced, House, Unavailable, audit, call, handle, record};
+use super::{Forced, House, Unavailable, audit, call, offer, record};
 use crate::clock::{Instant, SLICE};
 use crate::domain::{NewEvent, TokenSlot};
 use crate::entropy::EntropyExt as _;
@@ -56,6 +56,7 @@ pub(super) enum Ask {
 pub(super) struct Keeper {
     pub(super) house: Arc<House>,
     asks: mpsc::Receiver<Ask>,
+    registry: watch::Receiver<u64>,
     pub(super) own: mpsc::Sender<Ask>,
     pub(super) entries: BTreeMap<ProfileId, Entry>,
     deadlines: BTreeSet<(Boot, ProfileId)>,
@@ -76,6 +77,8 @@ impl Keeper {
     ) -> Self {
         let now = house.parts.now();
         let mut keeper = Self {
+            // Before the first look, so that no change falls between the two.
+            registry: house.parts.registry.changed(),
             house,
             asks,
             own,
@@ -94,7 +97,6 @@ impl Keeper {
 
     /// Runs until the daemon stops.
     pub(super) async fn run(mut self) {
-        let mut registry = self.house.parts.registry.changed();
         let house = Arc::clone(&self.house);
         loop {
             self.tick();
@@ -105,7 +107,7 @@ impl Keeper {
                     Some(Ask::Stop) | None => break,
                     Some(ask) => self.hear(ask),
                 },
-                Ok(()) = registry.changed() => self.sync(BTreeMap::new()),
+                Ok(()) = self.registry.changed() => self.sync(BTreeMap::new()),
                 () = house.audit.waiting(), if self.flush_at.is_none() => {
                     self.flush_at = Some(self.house.parts.now() + audit::GATHER);
                 }
@@ -224,7 +226,7 @@ impl Keeper {
                 return Err(Unavailable::RefusedRecently { retry_after });
             }
         }
-        entry.machine.handle_forced(now).map_err(|obstacle| handle::held(obstacle, &shown, now))?;
+        entry.machine.handle_forced(now).map_err(|obstacle| offer::held(obstacle, &shown, now))?;
         if matches!(why, Forced::RefusedBySmtp { .. }) {
             entry.refused_at = Some(now);
         }
@@ -367,7 +369,7 @@ impl Keeper {
         });
         let shown = entry.lane.shown();
         let state = shown.state(now);
-        let told = std::mem::replace(&mut entry.told, Some(state));
+        let told = entry.told.replace(state);
         if told != Some(state) {
             self.house.tell();
         }

@@ -40,6 +40,7 @@ impl Keeper {
             Landing::Arrived { took } => {
                 host.flow.handle_answered(took);
                 foreign = !entry.arrived(now, jitter);
+                tracing::info!(%profile, took_ms = took.as_millis(), "a new token");
                 None
             }
             Landing::Overtaken { took } => {
@@ -99,6 +100,8 @@ impl Keeper {
             needs_grant: trouble == Some(Trouble::NeedsGrant),
             misconfigured: trouble == Some(Trouble::Misconfigured),
         };
+        let (count, diagnosis) = (failure.count, failure.data.diagnosis.as_deref());
+        tracing::warn!(%profile, ?trouble, count, diagnosis, "no new token: {}", failure.message);
         entry.fault = Some(Arc::new(failure.clone()));
         if let Some(host) = self.hosts.get_mut(&entry.host).filter(|host| host.flow.is_open()) {
             host.fault.clone_from(&entry.fault);

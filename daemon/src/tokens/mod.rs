@@ -16,6 +16,8 @@
 //! - One flight at a time for each slot.
 
 mod audit;
+#[cfg(test)]
+pub(crate) mod bench;
 mod call;
 mod flight;
 mod forecast;

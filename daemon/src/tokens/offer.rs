@@ -9,6 +9,7 @@ use super::lane::Shown;
 use super::{Issued, Unavailable};
 use crate::domain::{Failure, SlotIdentity, TokenSet};
 use crate::policy::life::{Boot, Fitness, Trouble};
+use crate::policy::refresh::Obstacle;
 
 /// When to ask again for a token that is on its way.
 const SOON: Duration = Duration::from_secs(1);
@@ -82,6 +83,14 @@ fn without(shown: &Shown, remaining: Option<Duration>, now: Boot) -> Offer {
             Offer::Wait(Box::new(Err(Unavailable::Failing { failure: Arc::clone(failure), retry_after })))
         }
         _ => Offer::Wait(Box::new(Err(Unavailable::Refreshing { retry_after: SOON }))),
+    }
+}
+
+/// What an obstacle means for who asks.
+pub(super) fn held(obstacle: Obstacle, shown: &Shown, now: Boot) -> Unavailable {
+    match obstacle {
+        Obstacle::NeedsGrant => Unavailable::NeedsGrant { failure: shown.outlook.fault.clone() },
+        Obstacle::NotBefore(moment) => Unavailable::Held { retry_after: moment.saturating_sub(now) },
     }
 }
 

@@ -93,9 +93,7 @@ impl Entry {
         let interactive = call::is_interactive(profile);
         let preset = view.preset(profile);
         let min_remaining = profile.min_valid_s.or_else(|| preset.and_then(|preset| preset.min_remaining_s));
-        if self.outlook.interactive != interactive && !self.machine.is_flying() {
-            self.machine = RefreshMachine::new(interactive);
-        }
+        self.machine.set_interactive(interactive);
         self.host = server(&client.token_endpoint);
         self.revisions = (profile.revision, client.revision);
         self.identity = view.identity(profile);

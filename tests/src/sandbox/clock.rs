@@ -55,13 +55,12 @@ pub(super) fn after(at: Timestamp, life: Duration) -> Timestamp {
 
 /// Waits on tokio's clock.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that tests pause")]
-pub(super) async fn wait(time: Duration) {
+pub(crate) async fn wait(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
 /// What `future` brings within `time` of tokio's clock.
-#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "this is the clock that tests pause")]
-pub(super) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(time, future).await.ok()
 }

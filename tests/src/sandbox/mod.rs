@@ -5,7 +5,7 @@
 //! knows frankd.
 
 pub mod authorization;
-mod clock;
+pub(crate) mod clock;
 mod loopback;
 pub mod pki;
 pub mod smtp;

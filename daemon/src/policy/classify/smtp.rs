@@ -4,7 +4,7 @@
 //! message, and an account's limit holds the profile. What may come back with every try of one message, from DATA on,
 //! is that message's fault and uses up its time: no message holds the others, and none is tried for ever.
 //!
-//! Known replies are rows of [`rows`], the first that fits counts; the rest is judged by stage and class of the reply.
+//! Known replies are rows of `rows`, the first that fits counts; the rest is judged by stage and class of the reply.
 
 mod rows;
 #[cfg(test)]
@@ -16,7 +16,7 @@ use frankd_proto::error::SmtpReply;
 use frankd_proto::{Flow, HoldReason, Kind, ProfileKind, TlsMode};
 
 use crate::domain::Profile;
-use crate::domain::delivery::{Fault, SessionFacts, Stage, TokenClaims, Trouble};
+use crate::domain::delivery::{Fault, SessionFacts, Stage, TokenClaims, Trouble, leaves_doubt};
 
 use rows::Verdict;
 
@@ -95,6 +95,7 @@ pub struct Judgement {
 pub fn judge(fault: &Fault, context: Context<'_>) -> Judgement {
     let stage = fault.stage;
     let verdict = match &fault.trouble {
+        Trouble::Reply(reply) if stage == Stage::AfterDot && leaves_doubt(reply) => &rows::IN_DOUBT,
         Trouble::Reply(reply) => by_reply(stage, reply, "", context),
         Trouble::Challenged { reply, challenge } => by_reply(stage, reply, challenge, context),
         Trouble::TooLarge { .. } => &rows::OVER_SIZE,

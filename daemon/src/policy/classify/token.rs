@@ -114,7 +114,7 @@ const REFINEMENTS: &[Row] = &[
         Kind::OauthInvalidClient,
         "ms.700025",
         "the app is registered as public and a secret was sent",
-        Some("frankctl client update {client} --auth-method none --no-client-secret"),
+        Some("frankctl client update {client} --token-endpoint-auth-method none --clear client_secret"),
     ),
     row(
         "AADSTS700016",

@@ -1,12 +1,12 @@
 //! `client.*`.
 
-use std::sync::Arc;
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::client::{
     ClientView, Clients, Create, CreateParams, Delete, DeleteParams, Deleted, Get, List, Named, PresetList, Presets,
     Update, UpdateParams,
 };
 use frankd_proto::{Kind, RpcError};
+use std::sync::Arc;
 
 use super::{Owners, RegistrationError, Table};
 use crate::domain::Client;

@@ -8,7 +8,7 @@ use frankd_proto::methods::config::{Configuration, Show};
 use frankd_proto::methods::system::Reloaded;
 use futures::future::BoxFuture;
 
-use super::{Owners, RegistrationError, Table};
+use super::{RegistrationError, Table};
 
 /// The settings and where they come from. `app` owns the files.
 pub trait ConfigReader: fmt::Debug + Send + Sync + 'static {

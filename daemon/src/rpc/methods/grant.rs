@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frankd_proto::RpcError;
 use frankd_proto::methods::grant::{
     ById, Cancel, Complete, CompleteParams, Completed, Get, GrantView, Grants, List, ListParams, Start, StartParams,
     Started, Wait, WaitParams,
 };
+use frankd_proto::{Kind, RpcError};
 
 use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Grant;
@@ -39,7 +39,7 @@ async fn start(owners: Arc<Owners>, call: CallContext, params: StartParams) -> R
     let profile = profile_named(&view, &params.profile)?;
     let begun = owners.grants.begin(profile.id, params.via, params.port, call.caller.uid).await?;
     Ok(Started {
-        grant: shown(&view, &begun.grant),
+        grant: shown(&view, &begun.grant)?,
         authorization_url: begun.authorization_url,
         redirect_uri: begun.redirect_uri,
     })
@@ -48,11 +48,9 @@ async fn start(owners: Arc<Owners>, call: CallContext, params: StartParams) -> R
 async fn complete(owners: Arc<Owners>, params: CompleteParams) -> Result<Completed, RpcError> {
     let grant = owners.grants.complete(params.id, params.redirect_url).await?;
     let view = owners.registry.view();
-    let profile = view.profile(grant.profile).ok_or_else(|| {
-        RpcError::new(frankd_proto::Kind::ObjectNotFound, "the profile of this grant was deleted meanwhile")
-    })?;
-    let token = show::token(profile, &owners.tokens.info(profile.id), &*owners.fingerprint);
-    Ok(Completed { grant: shown(&view, &grant), token })
+    let profile = view.profile(grant.profile).ok_or_else(gone)?;
+    let info = owners.tokens.info(profile.id).ok_or_else(gone)?;
+    Ok(Completed { grant: shown(&view, &grant)?, token: show::token(profile, &info, &*owners.fingerprint) })
 }
 
 async fn wait(owners: Arc<Owners>, params: WaitParams) -> Result<GrantView, RpcError> {
@@ -65,9 +63,13 @@ fn list(owners: &Owners, params: &ListParams) -> Result<Grants, RpcError> {
     let view = owners.registry.view();
     let profile = params.profile.as_ref().map(|name| profile_named(&view, name)).transpose()?;
     let grants = owners.grants.list(profile.map(|profile| profile.id));
-    Ok(Grants { items: grants.iter().map(|grant| shown(&view, grant)).collect() })
+    Ok(Grants { items: grants.iter().filter_map(|grant| show::grant(&view, grant)).collect() })
 }
 
 fn shown(view: &View, grant: &Grant) -> Result<GrantView, RpcError> {
-    show::grant(view, grant)
+    show::grant(view, grant).ok_or_else(gone)
+}
+
+fn gone() -> RpcError {
+    RpcError::new(Kind::ObjectNotFound, "the profile of this grant was deleted meanwhile")
 }

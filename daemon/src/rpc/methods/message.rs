@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use frankd_proto::RpcError;
 use frankd_proto::methods::message::{
     ById, Cancel, Changed, Get, Hold, List, ListParams, MessageView, Messages, Raw, RawMessage, Receipt, Release,
     Resolve, ResolveParams, Retry, Selection, Send, SendParams, Wait, WaitParams,
 };
-use frankd_proto::RpcError;
 
 use super::{Owners, RegistrationError, Table};
 use crate::policy::access::Reach;
-use crate::queue::{Scope, Submit};
+use crate::queue::{Allowed, Scope, Submit};
 use crate::rpc::context::CallContext;
 
 /// Longest wait of a long poll.
@@ -79,8 +79,7 @@ fn submission(call: &CallContext, params: SendParams) -> Submit {
     Submit {
         uid: call.caller.uid,
         unlimited: !call.access.is_limited(),
-        allowed_profiles: call.access.sending_profiles(),
-        allowed_from: call.access.sending_from(),
+        allowed: Allowed { profiles: call.access.sending_profiles(), from: call.access.sending_from() },
         params,
     }
 }

@@ -35,6 +35,7 @@ use crate::tokens::Tokens;
 use crate::trials::Trials;
 
 pub use config::ConfigReader;
+pub(crate) use translate::no_token;
 
 /// Everything that the methods call.
 pub struct Owners {

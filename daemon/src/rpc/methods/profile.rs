@@ -56,14 +56,14 @@ async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, Rp
 async fn pause(owners: Arc<Owners>, params: PauseParams) -> Result<ProfileView, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.name)?;
-    owners.queue.pause(profile.id, params.for_s.map(Duration::from_secs), params.reason).await?;
+    owners.queue.pause(&params.name, params.for_s.map(Duration::from_secs), params.reason).await?;
     Ok(shown(&owners, profile))
 }
 
 async fn resume(owners: Arc<Owners>, params: Named) -> Result<ProfileView, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.name)?;
-    owners.queue.resume(profile.id).await?;
+    owners.queue.resume(&params.name).await?;
     Ok(shown(&owners, profile))
 }
 

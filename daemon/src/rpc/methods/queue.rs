@@ -3,7 +3,7 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::queue::Summary;
 
-use super::{Owners, RegistrationError, Table};
+use super::{RegistrationError, Table};
 
 pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
     methods.on::<Summary, _, _>(|owners, _, Empty {}| async move { Ok(owners.queue.summary().await?) })?;

@@ -3,7 +3,7 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::system::{Info, Ping, Pong, Reload, Status};
 
-use super::{Owners, RegistrationError, Table};
+use super::{RegistrationError, Table};
 
 pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
     methods.on::<Ping, _, _>(|owners, _, Empty {}| async move { Ok(Pong { now: owners.clock.wall() }) })?;

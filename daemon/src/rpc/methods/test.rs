@@ -1,8 +1,8 @@
 //! `test.*`.
 
-use std::sync::Arc;
 use frankd_proto::RpcError;
 use frankd_proto::methods::test::{Email, EmailParams, EmailReport};
+use std::sync::Arc;
 
 use super::{Owners, RegistrationError, Table, profile_named};
 

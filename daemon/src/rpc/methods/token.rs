@@ -8,12 +8,13 @@ use frankd_proto::methods::token::{
 };
 use frankd_proto::{Kind, Method as _, Name, Need, ProfileKind, RpcError};
 
+use super::translate::no_token;
 use super::{Owners, RegistrationError, Table, profile_named};
 use crate::domain::Profile;
 use crate::registry::View;
 use crate::rpc::context::CallContext;
 use crate::status::show;
-use crate::tokens::Forced;
+use crate::tokens::{Forced, Unavailable};
 
 /// Waits of `token.get` and `token.refresh`, in seconds.
 const DEFAULT_WAIT_S: u32 = 10;
@@ -31,7 +32,7 @@ pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError>
 fn info(owners: &Owners, call: &CallContext, params: &OfProfile) -> Result<TokenInfo, RpcError> {
     let view = owners.registry.view();
     let profile = with_token(&view, call, Info::NEEDS, &params.profile)?;
-    Ok(shown(owners, profile))
+    shown(owners, profile)
 }
 
 async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Result<Token, RpcError> {
@@ -39,8 +40,9 @@ async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Resul
     let profile = with_token(&view, &call, Get::NEEDS, &params.profile)?;
     let min_valid = params.min_valid_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(DEFAULT_WAIT_S).min(LONGEST_WAIT_S)));
-    let issued = owners.tokens.get(profile.id, min_valid, wait).await?;
-    owners.tokens.handed_out(profile.id, call.caller.uid);
+    let issued =
+        owners.tokens.get(profile.id, min_valid, wait).await.map_err(|error| no_token(&profile.name, error))?;
+    owners.tokens.handed_out(profile.id, &call.caller);
     Ok(Token {
         access_token: issued.access_token,
         token_type: "Bearer".to_owned(),
@@ -54,15 +56,20 @@ async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Resul
 async fn refresh(owners: Arc<Owners>, params: OfProfile) -> Result<TokenInfo, RpcError> {
     let view = owners.registry.view();
     let profile = oauth2(profile_named(&view, &params.profile)?)?;
-    owners.tokens.refresh(profile.id, Forced::Operator, REFRESH_WAIT).await?;
-    Ok(shown(&owners, profile))
+    owners
+        .tokens
+        .refresh(profile.id, Forced::Operator, REFRESH_WAIT)
+        .await
+        .map_err(|error| no_token(&profile.name, error))?;
+    shown(&owners, profile)
 }
 
 async fn revoke(owners: Arc<Owners>, params: RevokeParams) -> Result<Revoked, RpcError> {
     let view = owners.registry.view();
     let profile = oauth2(profile_named(&view, &params.profile)?)?;
-    let revocation = owners.tokens.revoke(profile.id, params.local_only).await?;
-    Ok(Revoked { remote: revocation.remote, detail: revocation.detail, token: shown(&owners, profile) })
+    let revocation =
+        owners.tokens.revoke(profile.id, params.local_only).await.map_err(|error| no_token(&profile.name, error))?;
+    Ok(Revoked { remote: revocation.remote, detail: revocation.detail, token: shown(&owners, profile)? })
 }
 
 /// The profile, if a rule of the caller covers it.
@@ -82,6 +89,7 @@ fn oauth2(profile: &Profile) -> Result<&Profile, RpcError> {
     Ok(profile)
 }
 
-fn shown(owners: &Owners, profile: &Profile) -> TokenInfo {
-    show::token(profile, &owners.tokens.info(profile.id), &*owners.fingerprint)
+fn shown(owners: &Owners, profile: &Profile) -> Result<TokenInfo, RpcError> {
+    let info = owners.tokens.info(profile.id).ok_or_else(|| no_token(&profile.name, Unavailable::NoTokens))?;
+    Ok(show::token(profile, &info, &*owners.fingerprint))
 }

@@ -99,6 +99,16 @@ async fn garbage_after_the_dot_is_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relay_that_lost_the_next_server_leaves_it_in_doubt() {
+    let world = Stage::new(&[&script(12, "S: 451 4.4.2 lost connection to relay server")]);
+    let mut session = world.open(token(12)).await.unwrap();
+    let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
+    assert_eq!(delivery.recipients, [RecipientResult::InDoubt]);
+    assert!(matches!(delivery.fault, Some(Fault { stage: At::AfterDot, trouble: Trouble::Reply(_) })));
+    assert!(delivery.reusable, "the reply was read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_reply_is_never_taken_for_another() {
     // The refusal of the recipient comes after the time-out, with replies that would make a next message "sent".
     let late = "!wait 400\nS: 550 no\nS: 250 ok\nS: 354 go\nS: 250 queued";

@@ -254,8 +254,8 @@ impl<'a> Draft<'a> {
     }
 
     fn reindex(&mut self, old: Option<&Kept>, new: Option<&Kept>) {
-        let before = old.map(keys::indexes).unwrap_or_default();
-        let after = new.map(keys::indexes).unwrap_or_default();
+        let before = old.map(Kept::indexes).unwrap_or_default();
+        let after = new.map(Kept::indexes).unwrap_or_default();
         for key in before.iter().filter(|key| !after.contains(key)) {
             self.meta.indexes.remove(key);
             self.overlay.unmark(key.clone());

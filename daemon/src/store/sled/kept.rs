@@ -26,6 +26,13 @@ pub(super) struct Kept {
     pub(super) submitted: Option<SubmittedBy>,
 }
 
+impl Kept {
+    /// Its index entries.
+    pub(super) fn indexes(&self) -> Vec<Vec<u8>> {
+        keys::indexes(&self.message, self.submitted.is_some(), self.body.is_some())
+    }
+}
+
 /// Where the octets of a message are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

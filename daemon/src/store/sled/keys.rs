@@ -3,7 +3,6 @@
 use frankd_proto::{ClientId, GrantId, HoldReason, MessageId, Priority, ProfileId};
 use jiff::Timestamp;
 
-use super::kept::Kept;
 use crate::domain::Message;
 use crate::store::rules::{self, Place};
 
@@ -150,16 +149,15 @@ pub(super) fn due_at(key: &[u8]) -> Option<Timestamp> {
     Timestamp::from_nanosecond(i128::from_be_bytes(wide) - MOMENT_ZERO).ok()
 }
 
-/// Which index entries a message has.
-pub(super) fn indexes(kept: &Kept) -> Vec<Vec<u8>> {
-    let message = &kept.message;
+/// Which index entries a message has: one that was submitted under a key, one whose body is kept.
+pub(super) fn indexes(message: &Message, named: bool, with_body: bool) -> Vec<Vec<u8>> {
     let (profile, id) = (message.profile.bits().to_be_bytes(), message.id.bits().to_be_bytes());
     let place = rules::place(message);
     if place == Place::Final {
         let ended = moment(ended_at(message));
-        let by_end = if kept.submitted.is_some() { NAMED } else { FINAL };
+        let by_end = if named { NAMED } else { FINAL };
         let mut keys = vec![key(by_end, &[&ended, &id])];
-        if kept.body.is_some() {
+        if with_body {
             keys.push(key(WITH_BODY, &[&ended, &id]));
         }
         return keys;
@@ -207,8 +205,7 @@ mod tests {
         let keys = moments.map(|at| {
             let mut message = sample::message(1, 1);
             message.due_at = at;
-            let kept = Kept { message, body: None, submitted: None };
-            indexes(&kept).into_iter().find(|key| key[0] == DUE).unwrap()
+            indexes(&message, false, false).into_iter().find(|key| key[0] == DUE).unwrap()
         });
         assert!(keys.is_sorted());
         for (key, at) in keys.iter().zip(moments) {

@@ -13,6 +13,9 @@ mod kept;
 mod keys;
 mod pages;
 mod reader;
+mod recover;
+mod registry;
+mod salvage;
 mod stamp;
 mod start;
 mod verify;
@@ -44,6 +47,7 @@ use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::entropy::SharedEntropy;
 use crate::fail_point;
 
+pub use self::recover::{RecoverError, Recovered, recover};
 pub use self::start::OpenError;
 
 /// Mail is not accepted under this much free disk, in octets, whatever the settings say: tokens must still fit.

@@ -12,19 +12,18 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use frankd_proto::HoldReason;
 use tokio::sync::watch;
 
 use super::bodies::Bodies;
 use super::draft::{Draft, State};
-use super::kept::Roster;
 use super::pages::{Overlay, Pages};
 use super::reader::Reader;
+use super::registry;
 use super::stamp::Stamp;
 use super::verify::verify;
 use super::writer::{Shared, SyncFile, Writer};
 use super::{OpenOptions, SledStore, keys};
-use crate::domain::{Gate, TokenSlot};
+use crate::domain::TokenSlot;
 use crate::store::disk::{self, Layout, Lock, LockError};
 use crate::store::mirror::{self, Mirror};
 use crate::store::seal::{MasterKey, Sealer};
@@ -36,6 +35,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const CACHE: u64 = 8 * 1024 * 1024;
 /// Bodies that are looked at before the start goes on. A sweep looks at the others.
 const ORPHANS: usize = 2000;
+/// Directory of the copy that is opened first.
+const REHEARSAL: &str = "rehearsal";
 const CHECK_FORMAT: u8 = 1;
 
 /// The store cannot be opened. Nothing was changed.
@@ -118,7 +119,7 @@ fn wait<T>(result: &mpsc::Receiver<T>) -> Result<T, RecvTimeoutError> {
     result.recv_timeout(DEADLINE)
 }
 
-pub(in crate::store) fn take_lock(layout: &Layout) -> Result<Lock, OpenError> {
+pub(super) fn take_lock(layout: &Layout) -> Result<Lock, OpenError> {
     Lock::take(&layout.root).map_err(|error| match error {
         LockError::Held { pid } => OpenError::Locked { directory: layout.root.display().to_string(), pid },
         LockError::Io(source) => io_error("take its lock")(source),
@@ -130,24 +131,44 @@ fn check_files(layout: &Layout, key: &MasterKey) -> Result<Option<Stamp>, OpenEr
     let directory = layout.root.display().to_string();
     let unusable =
         |finding: &str| OpenError::Unusable { directory: directory.clone(), findings: vec![finding.to_owned()] };
-    let check = disk::read_file(&layout.root.join(Layout::KEY_CHECK)).map_err(io_error("read the key check"))?;
+    if layout.root.join(Layout::RECOVERING).exists() {
+        return Err(unusable("a recovery was cut short"));
+    }
     let stamp = Stamp::read(&layout.root).map_err(io_error("read its side file"))?;
-    let Some(check) = check else {
+    match check_key(layout, key)? {
+        KeyCheck::Good => {}
         // The key check is the last thing that is made on the first start.
-        return match stamp.is_some_and(|stamp| stamp.generation > 1) {
-            true => Err(unusable("the file key-check is missing")),
-            false => Ok(None),
-        };
-    };
-    match read_check(&check) {
-        Some(made_with) if made_with == key.check() => {}
-        Some(_) => return Err(OpenError::WrongKey { directory }),
-        None => return Err(unusable("the file key-check is damaged")),
+        KeyCheck::Missing if stamp.is_none_or(|stamp| stamp.generation <= 1) => return Ok(None),
+        KeyCheck::Missing => return Err(unusable("the file key-check is missing")),
+        KeyCheck::Damaged => return Err(unusable("the file key-check is damaged")),
     }
     if !layout.store.join("db").exists() {
         return Err(unusable("the database is missing"));
     }
     stamp.map(Some).ok_or_else(|| unusable("the file generation is missing or damaged"))
+}
+
+/// What the file says that tells a wrong key from damage.
+pub(super) enum KeyCheck {
+    /// The store was made with this key.
+    Good,
+    /// There is no such file.
+    Missing,
+    /// It has no sense.
+    Damaged,
+}
+
+/// Whether the store was made with this key. A wrong one is an error.
+pub(super) fn check_key(layout: &Layout, key: &MasterKey) -> Result<KeyCheck, OpenError> {
+    let check = disk::read_file(&layout.root.join(Layout::KEY_CHECK)).map_err(io_error("read the key check"))?;
+    Ok(match check.map(|check| read_check(&check)) {
+        None => KeyCheck::Missing,
+        Some(None) => KeyCheck::Damaged,
+        Some(Some(made_with)) if made_with == key.check() => KeyCheck::Good,
+        Some(Some(_)) => {
+            return Err(OpenError::WrongKey { directory: layout.root.display().to_string() });
+        }
+    })
 }
 
 fn read_check(content: &[u8]) -> Option<[u8; 32]> {
@@ -157,7 +178,7 @@ fn read_check(content: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// Writes the file that tells a wrong key from damage.
-pub(in crate::store) fn write_check(root: &Path, key: &MasterKey) -> io::Result<()> {
+pub(super) fn write_check(root: &Path, key: &MasterKey) -> io::Result<()> {
     let mut content = vec![CHECK_FORMAT];
     content.extend_from_slice(&key.check());
     content.extend_from_slice(&crc32fast::hash(&content).to_be_bytes());
@@ -184,16 +205,43 @@ impl From<StoreError> for Failure {
 }
 
 /// Opens the database. The file for syncing is open before the first write.
-pub(in crate::store) fn open_engine(directory: &Path) -> Result<(sled::Db, File), String> {
+pub(super) fn open_engine(directory: &Path) -> Result<(sled::Db, File), String> {
     let config = sled::Config::new().path(directory).cache_capacity(CACHE).flush_every_ms(None);
     let database = config.open().map_err(|error| format!("the database does not open: {error}"))?;
     let file = File::open(directory.join("db")).map_err(|error| format!("the database does not open: {error}"))?;
     Ok((database, file))
 }
 
+/// The engine cuts or overwrites what it believes to be a torn end. So unless the database is as the last run left it, it
+/// is opened and verified in copy first: what is refused is then still there, octet for octet.
+fn rehearse(layout: &Layout, stamp: &Stamp, sealer: &Sealer) -> Result<(), Failure> {
+    let database = layout.store.join("db");
+    let found = Stamp::checksum(&database).map_err(io_error("read the database"))?;
+    let Some((length, _)) = found.filter(|found| stamp.ended != Some(*found)) else {
+        return Ok(());
+    };
+    if disk::free_bytes(&layout.root).is_some_and(|free| free < length.saturating_mul(2)) {
+        return Ok(());
+    }
+    let copy = layout.root.join(REHEARSAL);
+    disk::remove_directory(&copy).map_err(io_error("clean its directory"))?;
+    disk::copy_directory(&layout.store, &copy).map_err(io_error("copy the database"))?;
+    let opened = open_engine(&copy).map_err(|finding| Failure::Findings(vec![finding]));
+    let verified = opened.and_then(|(tree, _)| {
+        let pages = Pages { tree, sealer: sealer.clone() };
+        let state = verify(&pages, stamp).map_err(Failure::Findings)?;
+        compare(&Mirror::open(&layout.mirror, sealer.clone()), &pages, &state)
+    });
+    disk::remove_directory(&copy).map_err(io_error("clean its directory"))?;
+    verified.map(drop)
+}
+
 fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock) -> Result<SledStore, Failure> {
     let sealer = Sealer::new(&options.key, Arc::clone(&options.entropy));
     disk::create_directory(&layout.store).map_err(io_error("make its directory"))?;
+    if let Some(stamp) = &stamp {
+        rehearse(&layout, stamp, &sealer)?;
+    }
     let (tree, file) = open_engine(&layout.store).map_err(|finding| Failure::Findings(vec![finding]))?;
     let pages = Pages { tree, sealer: sealer.clone() };
     let found = stamp.unwrap_or_default();
@@ -201,10 +249,10 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
         Some(stamp) => verify(&pages, &stamp).map_err(Failure::Findings)?,
         None => unused(&pages)?,
     };
-    disk::create_directory(&layout.mirror).map_err(io_error("make its mirror"))?;
-    disk::remove_temporaries(&layout.mirror).map_err(io_error("clean its mirror"))?;
     let mirror = Mirror::open(&layout.mirror, sealer.clone());
     let repairs = compare(&mirror, &pages, &state)?;
+    disk::create_directory(&layout.mirror).map_err(io_error("make its mirror"))?;
+    disk::remove_temporaries(&layout.mirror).map_err(io_error("clean its mirror"))?;
     let bodies = Bodies::open(&layout.bodies, sealer.clone()).map_err(io_error("open the bodies"))?;
     let shared = Arc::new(Shared { read_only: Mutex::new(None), seq: watch::Sender::new(state.meta.seq) });
     let mut writer = Writer {
@@ -283,7 +331,7 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
         let good = copy.is_some_and(|copy| Some(&copy.content) == slot.as_ref() && Some(copy.generation) == indexed);
         changes.slots.extend(slot.filter(|_| !good));
     }
-    let registry = registry(&Overlay::new(pages.clone()), &state.roster)?;
+    let registry = registry::of_store(&Overlay::new(pages.clone()), &state.roster)?;
     let copy = mirror.registry().ok().flatten();
     if let Some(copy) = &copy {
         older("the copy of the registry", copy.generation);
@@ -294,27 +342,11 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
     if !findings.is_empty() {
         return Err(Failure::Findings(findings));
     }
-    let files = mirror.profiles().map_err(io_error("read its mirror"))?;
+    let files = mirror.profiles().unwrap_or_default();
     let there = |profile| state.roster.0.contains_key(&keys::slot(profile));
     changes.dropped.extend(files.into_iter().filter(|profile| !there(*profile)));
     let whole = changes.slots.is_empty() && changes.registry.is_none() && changes.dropped.is_empty();
     Ok((!whole).then_some(changes))
-}
-
-/// What the mirror has of the registry, as the store has it now.
-pub(super) fn registry(overlay: &Overlay, roster: &Roster) -> Result<mirror::Registry, StoreError> {
-    let mut registry = mirror::Registry::default();
-    for key in roster.of_kind(keys::CLIENT) {
-        registry.clients.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::PROFILE) {
-        registry.profiles.extend(overlay.record(key)?);
-    }
-    for key in roster.of_kind(keys::GATE) {
-        let gate: Option<Gate> = overlay.record(key)?;
-        registry.paused.extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
-    }
-    Ok(registry)
 }
 
 impl Writer {

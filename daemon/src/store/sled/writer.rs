@@ -100,7 +100,6 @@ pub(super) struct Writer {
     /// Bodies that were not looked at yet.
     pub(super) orphans: Option<Box<dyn Iterator<Item = MessageId> + Send>>,
     pub(super) placed_bodies: bool,
-    #[expect(dead_code, reason = "it is released when the thread ends")]
     pub(super) lock: Lock,
 }
 
@@ -153,7 +152,7 @@ impl Writer {
         if finished.is_err() {
             tracing::error!("the store's engine panicked at the end");
         }
-        drop(self);
+        self.end();
         if let Some(answer) = closing {
             drop(answer.send(Ok(())));
         }
@@ -266,7 +265,7 @@ impl Writer {
         if effects.mirrored() {
             let roster = finished.roster(&self.state);
             let changes = mirror::Changes {
-                registry: effects.registry.then(|| super::start::registry(&self.overlay, roster)).transpose()?,
+                registry: effects.registry.then(|| super::registry::of_store(&self.overlay, roster)).transpose()?,
                 slots: std::mem::take(&mut effects.slots),
                 dropped: std::mem::take(&mut effects.dropped),
             };
@@ -413,6 +412,7 @@ impl Writer {
             mirror: self.mirror.index().generation,
             seq: self.state.meta.seq,
             incarnation: self.state.meta.incarnation,
+            ended: None,
         };
         match self.sync().map(|()| stamp.write(&self.layout.root)) {
             Ok(Ok(())) => self.stamped.0 = stamp,
@@ -425,6 +425,18 @@ impl Writer {
         if self.shared.read_only().is_none() && self.land().is_ok() && self.sync().is_ok() {
             self.stamp();
         }
+    }
+
+    /// Lets go of the database, and notes how it was left: so the next start need not look at it twice.
+    fn end(self) {
+        let Self { layout, overlay, file, shared, stamped: (stamp, _), lock, .. } = self;
+        drop((overlay, file));
+        if shared.read_only().is_none() {
+            let ended = Stamp::checksum(&layout.store.join("db")).ok().flatten();
+            let written = Stamp { ended, ..stamp }.write(&layout.root);
+            drop(written.inspect_err(|error| tracing::warn!(%error, "the side file of the store cannot be written")));
+        }
+        drop(lock);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Crashes, lost answers, a failing disk: no grant is lost where the server allows it.
 
+use frankd_proto::{EventType, Flow, Secret, TokenState};
+
 use super::*;
+use crate::clock::FakeClock;
 use crate::oauth::fake::{Rotation, Step};
 use crate::store::StoreError;
 

@@ -1,6 +1,11 @@
 //! A slot's ordinary life: fetched, served, refreshed, waited for.
 
+use frankd_proto::{EventType, Flow, ProfileKind, Secret, TokenState};
+
 use super::*;
+use crate::clock::{Clock as _, ClockExt as _, FakeClock};
+use crate::domain::Profile;
+use crate::store::Change;
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_its_own_has_a_token_before_anybody_asks() {

@@ -281,7 +281,7 @@ pub(super) const APP_PASSWORD: Verdict =
     login("smtp.app_password", "{host} wants an app password, or OAuth2, for {username}: {detail}")
         .hint("frankctl profile update {profile} --password-stdin");
 pub(super) const PASSWORDS_OFF: Verdict = login("sm.550_5_7_30", "{host} takes no passwords any more: {detail}")
-    .hint("make it an OAuth2 profile: `frankctl profile update {profile} --kind oauth2_smtp --client CLIENT`");
+    .hint("make it an OAuth2 profile, by the name of your client: `frankctl profile update {profile} --kind oauth2_smtp --client m365`");
 pub(super) const SMTP_AUTH_OFF: Verdict = limit(
     "sm.535_5_7_139",
     Lasting::For(HOUR),

@@ -125,6 +125,7 @@ oauth   | Mail | 553 5.1.8 no such domain | smtp.sender_refused Message Permanen
 oauth   | AfterDot | 554 5.6.0 spam | smtp.message_refused Message Permanent -
 oauth   | AfterDot | 451 4.3.0 later | smtp.message_later Message Temporary -
 oauth   | AfterDot | 421 4.3.0 enough | smtp.message_later Message Temporary -
+oauth   | AfterDot | 421 4.4.0 Lost connection to relay server | smtp.lost_after_dot Message Temporary -
 oauth   | Rcpt | 503 5.5.1 MAIL first | smtp.out_of_step Message Temporary -
 oauth   | Mail | 421 4.4.2 idle | smtp.closing Host Temporary HostFault
 ";

@@ -12,10 +12,7 @@ use crate::store::conformance::sample;
 use crate::store::{MessageFilter, Record};
 
 fn put_slot(version: u64) -> Change {
-    Change::PutSlot {
-        slot: Box::new(sample::slot(1, version)),
-        expected: (version > 1).then_some(version - 1),
-    }
+    Change::PutSlot { slot: Box::new(sample::slot(1, version)), expected: (version > 1).then_some(version - 1) }
 }
 
 fn with_body(n: u32, size: usize) -> NewMessage {
@@ -58,10 +55,7 @@ async fn the_engine_makes_no_files_of_its_own() {
         let mut client = sample::client(n, &format!("client-{n}")).unwrap();
         client.ca_bundle = Some("x".repeat(20_000));
         let client = Box::new(client);
-        disk.store
-            .commit(vec![Change::PutClient { client, expected: None }], Vec::new())
-            .await
-            .unwrap();
+        disk.store.commit(vec![Change::PutClient { client, expected: None }], Vec::new()).await.unwrap();
     }
     let blobs = disk.directory.path().join("store/blobs");
     assert!(!blobs.exists() || fs::read_dir(blobs).unwrap().next().is_none());
@@ -74,14 +68,8 @@ async fn the_engine_makes_no_files_of_its_own() {
 async fn a_second_daemon_is_locked_out() {
     let disk = OnDisk::new();
     let refused = SledStore::open(options(disk.directory.path())).unwrap_err();
-    assert!(
-        matches!(refused, OpenError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
-        "{refused}"
-    );
-    assert!(
-        refused.to_string().contains(&format!("process {}", std::process::id())),
-        "{refused}"
-    );
+    assert!(matches!(refused, OpenError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{refused}");
+    assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
     disk.store.close().await.unwrap();
     SledStore::open(options(disk.directory.path())).unwrap();
 }
@@ -132,10 +120,7 @@ async fn no_receipt_is_given_after_a_failed_sync() {
     fail_sync.store(true, Ordering::SeqCst);
     let seq = *store.last_seq().borrow();
     let refused = store.accept(with_body(2, 10)).await;
-    assert!(
-        matches!(&refused, Err(StoreError::ReadOnly(cause)) if cause.contains("the disk failed")),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(StoreError::ReadOnly(cause)) if cause.contains("the disk failed")), "{refused:?}");
     // The disk works again, but what it has is not known.
     fail_sync.store(false, Ordering::SeqCst);
     let refused = store.commit(vec![put_slot(1)], Vec::new()).await;
@@ -188,10 +173,7 @@ async fn a_lost_or_old_mirror_is_written_again() {
     let client = Box::new(sample::client(1, "provider").unwrap());
     let changes = vec![put_slot(1), Change::PutClient { client, expected: None }];
     disk.store.commit(changes, Vec::new()).await.unwrap();
-    let slot = disk
-        .directory
-        .path()
-        .join(format!("mirror/slot-{}", sample::profile_id(1)));
+    let slot = disk.directory.path().join(format!("mirror/slot-{}", sample::profile_id(1)));
     let old = fs::read(&slot).unwrap();
     disk.store.commit(vec![put_slot(2)], Vec::new()).await.unwrap();
     disk.store.close().await.unwrap();
@@ -212,13 +194,7 @@ async fn a_lost_or_old_mirror_is_written_again() {
     disk.store = Arc::new(SledStore::open(options(disk.directory.path())).unwrap());
     good(disk.directory.path());
     disk.store
-        .commit(
-            vec![Change::DeleteSlot {
-                profile: sample::profile_id(1),
-                expected: 2,
-            }],
-            Vec::new(),
-        )
+        .commit(vec![Change::DeleteSlot { profile: sample::profile_id(1), expected: 2 }], Vec::new())
         .await
         .unwrap();
     assert!(!slot.exists());
@@ -253,34 +229,20 @@ async fn bodies_without_a_message_are_swept_at_the_start() {
     fs::write(bodies.join("README"), "not ours").unwrap();
     disk.store = Arc::new(SledStore::open(options(disk.directory.path())).unwrap());
     let names = |path: &Path| {
-        let mut names: Vec<_> = fs::read_dir(path)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };
     let ids = [1, 2].map(|n| sample::message_id(n).to_string());
-    assert_eq!(
-        names(&bodies),
-        [["README", "incoming"].map(str::to_owned), ids.clone()].concat()
-    );
+    assert_eq!(names(&bodies), [["README", "incoming"].map(str::to_owned), ids.clone()].concat());
     assert!(names(&bodies.join("incoming")).is_empty());
-    assert_eq!(
-        disk.store.body(sample::message_id(2)).await.unwrap(),
-        Some(vec![b'x'; 5000])
-    );
+    assert_eq!(disk.store.body(sample::message_id(2)).await.unwrap(), Some(vec![b'x'; 5000]));
     let sent = sample::settled(&sample::message(1, 1), RecipientState::Sent, sample::at(1));
-    let change = Change::PutMessage {
-        message: Box::new(sent),
-        expected: 1,
-    };
+    let change = Change::PutMessage { message: Box::new(sent), expected: 1 };
     disk.store.commit(vec![change], Vec::new()).await.unwrap();
     // The answer comes before the deletion: the next change comes after it.
-    disk.store
-        .commit(Vec::new(), vec![sample::event(EventType::DaemonStarted)])
-        .await
-        .unwrap();
+    disk.store.commit(Vec::new(), vec![sample::event(EventType::DaemonStarted)]).await.unwrap();
     assert!(!bodies.join(&ids[0]).exists());
 }
 
@@ -297,9 +259,7 @@ async fn a_lost_or_damaged_body_is_an_error_of_its_message() {
     fs::write(path(2), damaged).unwrap();
     for n in [1, 2] {
         let body = disk.store.body(sample::message_id(n)).await;
-        let Err(StoreError::Damaged { record, .. }) = body else {
-            panic!("{n}")
-        };
+        let Err(StoreError::Damaged { record, .. }) = body else { panic!("{n}") };
         assert_eq!(record, Record::Body(sample::message_id(n)));
     }
 }
@@ -309,11 +269,8 @@ async fn nothing_of_a_secret_lies_open_on_the_disk() {
     let disk = OnDisk::new();
     let client = Box::new(sample::client(1, "provider").unwrap());
     let grant = Box::new(sample::grant(1));
-    let changes = vec![
-        put_slot(1),
-        Change::PutClient { client, expected: None },
-        Change::PutGrant { grant, expected: None },
-    ];
+    let changes =
+        vec![put_slot(1), Change::PutClient { client, expected: None }, Change::PutGrant { grant, expected: None }];
     disk.store.commit(changes, Vec::new()).await.unwrap();
     for (n, size) in [(1, 100), (2, 9000)] {
         let mut new = with_body(n, size);
@@ -322,14 +279,9 @@ async fn nothing_of_a_secret_lies_open_on_the_disk() {
     }
     disk.store.close().await.unwrap();
     for (path, content) in content(disk.directory.path()) {
-        for secret in [
-            "refresh-token",
-            "access-token",
-            "client-secret",
-            "code-verifier",
-            "a secret subject",
-            "recipient@",
-        ] {
+        for secret in
+            ["refresh-token", "access-token", "client-secret", "code-verifier", "a secret subject", "recipient@"]
+        {
             let found = content.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} in {}", path.display());
         }
@@ -347,10 +299,7 @@ async fn a_process_that_accepts_until_it_is_killed() {
     let store = &store;
     let senders = (0..8).map(|sender| async move {
         for n in (0..).map(|n| first + n * 8 + sender) {
-            store
-                .accept(with_body(n, if n % 5 == 0 { 6000 } else { 1000 }))
-                .await
-                .unwrap();
+            store.accept(with_body(n, if n % 5 == 0 { 6000 } else { 1000 })).await.unwrap();
             println!("receipt {n}");
         }
     });
@@ -363,18 +312,12 @@ async fn receipts_survive_kill_9() {
     let mut receipts = Vec::new();
     for round in 0..4 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "--nocapture",
-                "store::sled::tests::disk::a_process_that_accepts_until_it_is_killed",
-            ])
+            .args(["--exact", "--nocapture", "store::sled::tests::disk::a_process_that_accepts_until_it_is_killed"])
             .env("FRANKD_TEST_STORE", directory.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut numbers = lines.filter_map(|line| line.rsplit_once("receipt ")?.1.parse::<u32>().ok());
         receipts.extend(numbers.by_ref().take(60 + round * 17));
         child.kill().unwrap();
@@ -387,13 +330,7 @@ async fn receipts_survive_kill_9() {
             assert!(store.message(id).await.unwrap().is_some(), "{n}");
             assert!(store.body(id).await.unwrap().is_some(), "{n}");
         }
-        let page = store
-            .messages(MessageFilter {
-                limit: 10_000,
-                ..MessageFilter::default()
-            })
-            .await
-            .unwrap();
+        let page = store.messages(MessageFilter { limit: 10_000, ..MessageFilter::default() }).await.unwrap();
         assert!(page.messages.len() >= receipts.len());
         store.close().await.unwrap();
     }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod recover;
 
 use std::fs;
 use std::path::{Path, PathBuf};
