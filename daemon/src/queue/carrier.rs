@@ -376,32 +376,28 @@ async fn deliver(
     }
 }
 
-/// Marks the message as past the final dot, and sees that the one before is settled. Both are on disk when it returns.
+/// Sees that the message before is settled, then marks this one as past the final dot: on disk when it returns. The two
+/// are not written at once, or a crash between them could leave both in doubt; the settlement began a whole envelope ago.
 async fn mark(
     shared: &Shared,
     message: &Message,
     before: &mut Option<JoinHandle<bool>>,
     marked: &AtomicBool,
 ) -> Result<(), String> {
-    let mut past = message.clone();
-    past.phase = Phase::AfterDot;
-    past.version += 1;
-    let change = Change::PutMessage { message: Box::new(past), expected: message.version };
-    let settled = async {
-        match before.take() {
-            Some(task) => task.await.unwrap_or(false),
-            None => true,
-        }
-    };
-    let (written, settled) = tokio::join!(shared.store.commit(vec![change], Vec::new()), settled);
-    written.map_err(|error| error.to_string())?;
-    marked.store(true, Ordering::Relaxed);
-    if !settled {
+    if let Some(task) = before.take()
+        && !task.await.unwrap_or(false)
+    {
         return Err("the message before could not be settled".to_owned());
     }
     if *shared.stop.borrow() == Stop::Now {
         return Err("the daemon is stopping".to_owned());
     }
+    let mut past = message.clone();
+    past.phase = Phase::AfterDot;
+    past.version += 1;
+    let change = Change::PutMessage { message: Box::new(past), expected: message.version };
+    shared.store.commit(vec![change], Vec::new()).await.map_err(|error| error.to_string())?;
+    marked.store(true, Ordering::Relaxed);
     fail_point::hit("queue.after_mark").map_err(|error| error.to_string())
 }
 

@@ -162,3 +162,22 @@ async fn a_mark_that_the_disk_refuses_keeps_the_dot_back() {
     assert_eq!(bench.mail.taken().len(), 1);
     assert_eq!(bench.told(EventType::MessageInDoubt).await.len(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dot_waits_until_the_message_before_is_settled_on_disk() {
+    let bench = Bench::plain().await;
+    bench.queue.pause(&named("main"), None, None).await.unwrap();
+    for _ in 0..3 {
+        bench.send(&["c@d.example"]).await;
+    }
+    bench.disk.settle_in(10);
+    bench.queue.resume(&named("main")).await.unwrap();
+    bench.pass(s(9)).await;
+    assert_eq!(bench.mail.taken().len(), 1, "the second is with the server but for its dot");
+    bench.pass(s(2)).await;
+    assert_eq!(bench.mail.taken().len(), 2);
+    let bench = bench.crash().await;
+    bench.pass(s(60)).await;
+    assert_eq!(bench.told(EventType::MessageInDoubt).await.len(), 1);
+    assert_eq!(bench.mail.taken().len(), 4, "three, and one again");
+}

@@ -223,3 +223,27 @@ async fn a_gate_that_stays_closed_ends_its_mail_after_two_weeks_and_a_pause_neve
         assert_eq!(bench.state(id).await, state);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn refusals_at_the_same_time_close_one_gate_and_tell_once() {
+    let classic = profile("main", |p| {
+        p.default = true;
+        p.username = Some("relay".to_owned());
+        p.password = Some(StoredSecret {
+            source: SecretSource::Value(Secret::new("hunter2")),
+            updated_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        });
+        p.smtp.as_mut().unwrap().max_connections = 5;
+    });
+    let bench = Bench::start([classic]).await;
+    only(&bench, "none");
+    bench.mail.always("AUTH", Act::Wait(s(1)));
+    for _ in 0..8 {
+        bench.send(&["c@d.example"]).await;
+    }
+    bench.pass(s(10)).await;
+    assert_eq!(bench.mail.state().logins.len(), 5);
+    assert_eq!(bench.told(EventType::ProfileHeld).await.len(), 1);
+    assert_eq!(bench.reasons("main"), [HoldReason::AuthRefused]);
+}

@@ -7,6 +7,7 @@ mod gates;
 mod intake;
 mod orders;
 mod server;
+mod slow;
 mod time;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::store::{Change, MemoryStore, Store};
 use crate::tls::Tls;
 use crate::tokens::{self, Tokens};
 use server::{Act, MailServer};
+use slow::SlowStore;
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -133,6 +135,7 @@ fn client() -> Client {
 struct Bench {
     clock: FakeClock,
     store: Arc<MemoryStore>,
+    disk: Arc<SlowStore>,
     login: Arc<FakeServer>,
     mail: Arc<MailServer>,
     registry: Arc<Registry>,
@@ -161,7 +164,8 @@ impl Bench {
 
     async fn run(clock: FakeClock, store: Arc<MemoryStore>, login: Arc<FakeServer>, mail: Arc<MailServer>) -> Self {
         let found = store.snapshot().await.unwrap();
-        let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
+        let disk = Arc::new(SlowStore::new(Arc::clone(&store), clock.clone()));
+        let as_store: Arc<dyn Store> = Arc::clone(&disk) as _;
         let registry =
             Arc::new(Registry::new(Arc::clone(&as_store), Secrets::default(), found.clients, found.profiles).unwrap());
         let entropy = Arc::new(SeededEntropy::new(7));
@@ -193,7 +197,7 @@ impl Bench {
         };
         let (queue, task) = Queue::start(parts, found.gates);
         let tasks = vec![tokio::spawn(keeper), tokio::spawn(task)];
-        Self { clock, store, login, mail, registry, settings, queue, tasks }
+        Self { clock, store, disk, login, mail, registry, settings, queue, tasks }
     }
 
     /// The daemon is killed, and started again on what was on disk.
