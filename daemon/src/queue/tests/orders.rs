@@ -37,7 +37,7 @@ async fn a_hold_outlives_everything_until_its_release() {
     let hold = Selection { reason: Some("legal".to_owned()), ..one(id) };
     bench.queue.hold(hold, Scope::All).await.unwrap();
     bench.queue.resume(&named("main")).await.unwrap();
-    bench.pass(s(30 * DAY)).await;
+    bench.pass(s(2 * DAY)).await;
     let bench = bench.crash().await;
     let view = bench.view(id).await;
     assert_eq!((view.state, view.held), (MessageState::Held, Some(HoldReason::Operator)));
