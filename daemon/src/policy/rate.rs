@@ -58,7 +58,7 @@ mod tests {
             }
             for (i, from) in sent.iter().enumerate() {
                 let within = sent[i..].iter().take_while(|t| **t < *from + Duration::from_secs(60)).count();
-                proptest::prop_assert!(within <= limit as usize, "{within} of {limit}");
+                proptest::prop_assert!(within <= usize::try_from(limit).unwrap(), "{within} of {limit}");
             }
             let least = f64::from(limit) * 10.0 * 0.45;
             proptest::prop_assert!(f64::from(u32::try_from(sent.len()).unwrap()) >= least, "{} of {limit} in a minute", sent.len());

@@ -359,8 +359,8 @@ mod tests {
         ];
         let next = decided(&message, &outcomes, None).message;
         let states: Vec<_> = next.recipients.iter().map(|r| r.state).collect();
-        use RecipientState::{Failed, Pending, Sent};
-        assert_eq!(states, [Sent, Failed, Pending, Pending]);
+        let [sent, failed, pending] = [RecipientState::Sent, RecipientState::Failed, RecipientState::Pending];
+        assert_eq!(states, [sent, failed, pending, pending]);
         assert_eq!(next.recipients[1].reply, Some(reply(550)));
         assert_eq!((next.due_at, next.consumed_age_s, next.attempts), (at(60), 60, 1));
         assert_eq!((next.claim, next.phase, next.ended_at), (None, Phase::BeforeDot, None));

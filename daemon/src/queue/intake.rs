@@ -98,10 +98,10 @@ pub(super) async fn submit(shared: &Shared, mut submit: Submit, body: Option<Vec
 }
 
 fn share_of_uid(settings: &Settings, unlimited: bool) -> u64 {
-    match unlimited {
-        true => u64::MAX,
-        false => (settings.queue.messages.saturating_mul(u64::from(settings.queue.uid_percent)) / 100).max(1),
+    if unlimited {
+        return u64::MAX;
     }
+    (settings.queue.messages.saturating_mul(u64::from(settings.queue.uid_percent)) / 100).max(1)
 }
 
 fn receipt(shared: &Shared, message: &Message, duplicate: bool) -> Receipt {

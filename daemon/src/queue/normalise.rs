@@ -83,7 +83,7 @@ pub(super) enum Malformed {
 /// Brings `raw` into the form that is kept; `recipients` says whether those of the header are wanted.
 pub(super) fn normalise(raw: &[u8], missing: &Missing, recipients: bool) -> Result<Normal, Malformed> {
     if let Some(at) = raw.iter().position(|octet| *octet == 0) {
-        return Err(Malformed::Nul(1 + raw[..at].iter().filter(|octet| **octet == b'\n').count()));
+        return Err(Malformed::Nul(raw[..at].split(|octet| *octet == b'\n').count()));
     }
     let (fields, body) = fields(raw)?;
     let header = Header { raw, fields };
@@ -214,12 +214,11 @@ fn fields(raw: &[u8]) -> Result<(Vec<Field>, Option<usize>), Malformed> {
         if std::str::from_utf8(text).is_err() {
             return Err(Malformed::Charset);
         }
-        match (text[0], fields.last_mut()) {
-            (b' ' | b'\t', Some(field)) => field.lines.push(line),
-            _ => {
-                let name = field_name(text).ok_or(Malformed::NotAField(number))?;
-                fields.push(Field { name: line.start..line.start + name, lines: vec![line] });
-            }
+        if let (b' ' | b'\t', Some(field)) = (text[0], fields.last_mut()) {
+            field.lines.push(line);
+        } else {
+            let name = field_name(text).ok_or(Malformed::NotAField(number))?;
+            fields.push(Field { name: line.start..line.start + name, lines: vec![line] });
         }
     }
     Ok((fields, None))

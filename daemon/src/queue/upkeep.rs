@@ -61,7 +61,9 @@ async fn know_ends(shared: &Shared) -> Result<(), StoreError> {
     let mut filter = MessageFilter { waiting: true, limit: PAGE, ..MessageFilter::default() };
     loop {
         let page = shared.store.messages(filter.clone()).await?;
-        page.messages.iter().for_each(|message| shared.ends_at(message));
+        for message in &page.messages {
+            shared.ends_at(message);
+        }
         filter.before = page.next;
         if filter.before.is_none() || shared.is_stopping() {
             return Ok(());
@@ -82,16 +84,17 @@ async fn expire_due(shared: &Shared) -> Result<(), StoreError> {
         let Some((at, id)) = due else { return Ok(()) };
         let message = shared.store.message(id).await?;
         shared.ends().remove(&(at, id));
-        match message.filter(super::super::domain::message::Message::is_pending) {
-            Some(message) if message.claim.is_some() => drop(shared.ends().insert((after(now, AGAIN), id))),
-            Some(message) => expire(shared, message, "its time is over", None).await,
-            None => {}
+        let Some(message) = message.filter(Message::is_pending) else { continue };
+        let ended = message.claim.is_none() && expire(shared, message, "its time is over", None).await;
+        if !ended {
+            shared.ends().insert((after(now, AGAIN), id));
         }
     }
 }
 
-/// Ends what still waits of a message: one that nobody has claimed, or that the caller of this has.
-pub(super) async fn expire(shared: &Shared, message: Message, why: &str, reason: Option<HoldReason>) {
+/// Ends what still waits of a message: one that nobody has claimed, or that the caller of this has. Says whether it did:
+/// somebody may have been quicker.
+pub(super) async fn expire(shared: &Shared, message: Message, why: &str, reason: Option<HoldReason>) -> bool {
     let now = shared.clock.wall();
     let pending = message.recipients.iter().filter(|r| r.state == RecipientState::Pending);
     let addresses: Vec<String> = pending.map(|recipient| recipient.address.clone()).collect();
@@ -110,10 +113,8 @@ pub(super) async fn expire(shared: &Shared, message: Message, why: &str, reason:
     next.phase = Phase::BeforeDot;
     turn(&mut next, RecipientState::Pending, RecipientState::Expired, now);
     let change = Change::PutMessage { message: Box::new(next), expected };
-    // A conflict means that somebody was quicker: then the message is not what it was, and its end comes again.
-    if let Err(error) = shared.store.commit(vec![change], vec![event]).await {
-        tracing::debug!(%error, "a message did not expire now");
-    }
+    let expired = shared.store.commit(vec![change], vec![event]).await;
+    expired.inspect_err(|error| tracing::debug!(%error, "a message did not expire now")).is_ok()
 }
 
 /// Ends messages that waited too long behind a gate.

@@ -1,5 +1,6 @@
 //! The queue on paused time: the real task, sessions and tokens, over a store and servers in memory.
 
+mod corpus;
 mod delivery;
 mod doubt;
 mod gates;
