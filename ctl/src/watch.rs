@@ -22,7 +22,7 @@ const STALE: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Calls a method and prints its result, again and again with `--watch`.
-pub(crate) fn show<M>(app: &mut App, params: &M::Params, doing: Doing, watch: Watch) -> Run<'_>
+pub(crate) fn show<'a, M>(app: &'a mut App, params: &M::Params, doing: Doing, watch: Watch) -> Run<'a>
 where
     M: Method,
     M::Output: Render + 'static,
