@@ -20,32 +20,44 @@ use crate::{human, secrets, watch};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
     match action {
-        Action::List(watch) => watch::show::<rpc::List>(app, Empty {}, Doing::new("list the profiles"), watch).await,
+        Action::List(watch) => watch::show::<rpc::List>(app, &Empty {}, Doing::new("list the profiles"), watch).await,
         Action::Show { name, watch } => {
             let doing = Doing::profile("show", &name);
-            watch::show::<rpc::Get>(app, Named { name }, doing, watch).await
+            watch::show::<rpc::Get>(app, &Named { name }, doing, watch).await
         }
         Action::Create(args) => create(app, *args).await,
         Action::Update(args) => update(app, *args).await,
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete profile {name}"))?;
             let doing = Doing::profile("delete", &name);
-            app.show::<rpc::Delete>(DeleteParams { name, if_revision }, doing).await
+            app.show::<rpc::Delete>(&DeleteParams { name, if_revision }, doing)
+                .await
         }
         Action::Pause { name, duration, reason } => {
             let doing = Doing::profile("pause", &name);
-            let params = rpc::PauseParams { name, for_s: duration.map(|duration| duration.as_secs()), reason };
-            app.show::<rpc::Pause>(params, doing).await
+            let params = rpc::PauseParams {
+                name,
+                for_s: duration.map(|duration| duration.as_secs()),
+                reason,
+            };
+            app.show::<rpc::Pause>(&params, doing).await
         }
         Action::Resume { name } => {
             let doing = Doing::profile("resume", &name);
-            app.show::<rpc::Resume>(Named { name }, doing).await
+            app.show::<rpc::Resume>(&Named { name }, doing).await
         }
     }
 }
 
 async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
-    let Create { name, kind, default, password, settings, smtp } = args;
+    let Create {
+        name,
+        kind,
+        default,
+        password,
+        settings,
+        smtp,
+    } = args;
     let password = match self::password(app, &password)? {
         None if kind == ProfileKind::Smtp && settings.username.is_some() && app.may_ask() => {
             secrets::ask(app, "Password: ")?.map(SecretInput::value)
@@ -87,7 +99,9 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         min_valid_s: min_valid.map(seconds),
     };
     let session = app.connect().await?;
-    let answer = session.call::<rpc::Create>(params, Doing::profile("create", &name)).await?;
+    let answer = session
+        .call::<rpc::Create>(params, Doing::profile("create", &name))
+        .await?;
     let code = app.print(&answer)?;
     if answer.value.flow == Some(frankd_proto::Flow::Interactive) {
         app.note(format!("\nNext:  frankctl grant {name}"))?;
@@ -98,7 +112,18 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
 }
 
 async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
-    let Update { name, if_revision, confirm, new_name, kind, default, clear, password, settings, smtp } = args;
+    let Update {
+        name,
+        if_revision,
+        confirm,
+        new_name,
+        kind,
+        default,
+        clear,
+        password,
+        settings,
+        smtp,
+    } = args;
     let cleared = |field| clear.contains(&field);
     let password = self::password(app, &password)?;
     let params = rpc::UpdateParams {
@@ -121,9 +146,13 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         allowed_from: list(settings.allowed_from),
         default,
         on_doubt: settings.on_doubt,
-        min_valid_s: patch(settings.min_valid.map(seconds), cleared(Clearable::MinValid), "min_valid")?,
+        min_valid_s: patch(
+            settings.min_valid.map(seconds),
+            cleared(Clearable::MinValid),
+            "min_valid",
+        )?,
     };
-    app.show::<rpc::Update>(params, Doing::profile("update", &name)).await
+    app.show::<rpc::Update>(&params, Doing::profile("update", &name)).await
 }
 
 fn password(app: &mut App, args: &Password) -> Result<Option<SecretInput>, Failure> {
@@ -155,7 +184,9 @@ fn smtp_input(app: &mut App, smtp: Smtp, clear: &[Clearable]) -> Result<Option<r
 }
 
 impl Render for rpc::Profiles {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |profile: &rpc::ProfileView| {
@@ -180,7 +211,11 @@ impl Render for rpc::Profiles {
 
 impl Render for rpc::ProfileView {
     fn page(&self, page: &mut Page) {
-        let password = if self.kind == ProfileKind::Smtp { secret(&self.password, page) } else { String::new() };
+        let password = if self.kind == ProfileKind::Smtp {
+            secret(&self.password, page)
+        } else {
+            String::new()
+        };
         page.fields(vec![
             ("Profile", self.name.to_string()),
             ("Id", self.id.to_string()),
@@ -225,9 +260,10 @@ impl Render for rpc::ProfileView {
 }
 
 fn smtp_page(smtp: &rpc::SmtpView, page: &mut Page) {
-    let limit = smtp
-        .messages_per_minute
-        .map_or_else(|| "no limit a minute".to_owned(), |limit| format!("{limit} messages a minute"));
+    let limit = smtp.messages_per_minute.map_or_else(
+        || "no limit a minute".to_owned(),
+        |limit| format!("{limit} messages a minute"),
+    );
     page.fields(vec![
         ("Mail server", server(smtp)),
         ("EHLO name", text(smtp.ehlo_name.as_ref())),
@@ -262,7 +298,11 @@ fn held(hold: &rpc::Hold, page: &Page) -> String {
         line.push_str(detail);
     }
     if let Some(until) = hold.until {
-        let what = if hold.reason == HoldReason::Paused { "resumes" } else { "tried next" };
+        let what = if hold.reason == HoldReason::Paused {
+            "resumes"
+        } else {
+            "tried next"
+        };
         let _ = write!(line, ", {what} {}", page.relative(Some(until)));
     }
     line
