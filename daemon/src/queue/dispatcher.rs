@@ -120,7 +120,7 @@ impl Dispatcher {
                 continue;
             }
             if lane.due_at > now {
-                next = sooner(next, until(lane.due_at, now));
+                next = Some(sooner(next, until(lane.due_at, now)));
                 continue;
             }
             let line = self.line(lane.profile);
@@ -128,11 +128,11 @@ impl Dispatcher {
                 Room::New if self.shared.aloft() < CONNECTIONS => self.start(&line),
                 Room::New => {
                     crowded = true;
-                    next = sooner(next, AGAIN);
+                    next = Some(sooner(next, AGAIN));
                 }
                 Room::Idle => line.work.notify_one(),
                 Room::Full => {}
-                Room::NotBefore(at) => next = sooner(next, at.saturating_sub(boot)),
+                Room::NotBefore(at) => next = Some(sooner(next, at.saturating_sub(boot))),
             }
         }
         self.shared.crowded.store(crowded, Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Dispatcher {
         for gate in self.shared.gates.closed().values() {
             let (Some(at), Some(profile)) = (gate.until, view.profile(gate.profile)) else { continue };
             if at > now {
-                next = sooner(next, until(at, now));
+                next = Some(sooner(next, until(at, now)));
                 continue;
             }
             let Some(right) = self.line(gate.profile).probe() else { continue };
@@ -184,6 +184,6 @@ fn until(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-fn sooner(next: Option<Duration>, wait: Duration) -> Option<Duration> {
-    Some(next.map_or(wait, |next| next.min(wait)))
+fn sooner(next: Option<Duration>, wait: Duration) -> Duration {
+    next.map_or(wait, |next| next.min(wait))
 }
