@@ -197,9 +197,10 @@ fn systemd_and_the_journal_are_told_what_goes_on() -> Result<(), Failure> {
     // A port where nobody listens: the mail waits, and the journal says why.
     system.relay(9)?;
     let id = system.send("waits")?;
-    system.until("the first attempt is logged", || Ok(system.journal()?.contains("Connection refused")))?;
+    let entries = ["journalctl", "--no-pager", "-u", UNIT, "-o", "json", "-n", "all"];
+    system.until("the first attempt is logged", || Ok(system.check(&entries)?.contains("Connection refused")))?;
     assert_ne!(system.state(&id)?, "sent");
-    let log = system.check(&["journalctl", "--no-pager", "-u", UNIT, "-o", "json", "-n", "all"])?;
+    let log = system.check(&entries)?;
     assert!(log.contains(r#""SYSLOG_IDENTIFIER":"frankd""#), "{log}");
     assert!(log.contains(&id), "a message's log lines name it");
 

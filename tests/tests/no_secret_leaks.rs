@@ -116,8 +116,8 @@ impl Run {
         let params = json!({"profile": profile, "via": "paste"}).to_string();
         let started = self.service.json(&["call", "grant.start", &params])?;
         let url = started["authorization_url"].as_str().ok_or("no address")?.to_owned();
-        let browser = Browser::of(&self.sandbox.authorization);
-        let back = browser.grant(&url, WEB_LOGIN.0, WEB_LOGIN.1, &Decision::Allow).await?;
+        let servers = self.sandbox.authorization.clone();
+        let back = Browser::of(&servers).grant(&url, WEB_LOGIN.0, WEB_LOGIN.1, &Decision::Allow).await?;
         for parameter in ["state", "nonce", "code"] {
             for address in [&url, &back] {
                 if let Some(value) = parameter_of(address, parameter) {
