@@ -141,6 +141,12 @@ impl Run {
         Ok(())
     }
 
+    /// The token that the server minted last, of those that begin so.
+    fn newest(&self, kind: &str) -> Result<String, Failure> {
+        let minted = self.sandbox.authorization.secrets();
+        Ok(minted.into_iter().rfind(|secret| secret.starts_with(kind)).ok_or("no token was minted")?)
+    }
+
     /// Every secret that the servers gave or were given.
     fn learn_from_servers(&mut self) {
         for secret in self.sandbox.authorization.secrets() {
@@ -195,7 +201,7 @@ fn files(folder: &Path, below: &str, found: &mut Vec<(String, Vec<u8>)>) -> Resu
 }
 
 /// Clients, profiles, tokens: made right, and made wrong with a secret in hand.
-async fn objects(run: &mut Run) -> Result<(), Failure> {
+fn objects(run: &mut Run) -> Result<(), Failure> {
     for (name, secret) in [
         ("web client secret", WEB_SECRET),
         ("service client secret", SERVICE_SECRET),
@@ -268,7 +274,21 @@ async fn work(run: &mut Run) -> Result<(), Failure> {
     let refusal = json!({"error": "invalid_request", "error_description": format!("{WEB_SECRET} is not the secret")});
     run.sandbox.authorization.fail(Endpoint::Token, Fault::error_object(400, &refusal), 1);
     run.refused(&["token", "refresh", "alice"], "")?;
+    // The same with the refresh token: a refusal as OAuth2 has it, and a fault, which is tried again.
+    let said = format!("{} will not do", run.newest("rt-")?);
+    let refusal = json!({"error": "invalid_request", "error_description": said});
+    run.sandbox.authorization.fail(Endpoint::Token, Fault::error_object(400, &refusal), 1);
+    run.ctl(&["token", "refresh", "alice"], "")?;
+    let said = format!("{} will not do", run.newest("rt-")?);
+    run.sandbox.authorization.fail(Endpoint::Token, Fault::status(500, &said, &[]), 1);
+    run.ctl(&["token", "refresh", "alice"], "")?;
     run.sandbox.authorization.behave();
+    // And the mail server with the access token.
+    run.done(&["token", "refresh", "alice"], "")?;
+    let echo = format!("535 5.7.8 {} will not do", run.newest("at-")?);
+    run.sandbox.smtp.misbehave(Rule::once(Phase::Login, smtp::Fault::reply(echo)));
+    run.ctl(&["test", "email", "alice", "--to", OPS, "--transcript"], "")?;
+    run.sandbox.smtp.behave();
     Ok(())
 }
 
@@ -325,7 +345,7 @@ fn id_of(message: &Value) -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_is_written_has_a_secret_in_it() -> Result<(), Failure> {
     let Some(mut run) = Run::start().await? else { return Ok(()) };
-    objects(&mut run).await?;
+    objects(&mut run)?;
     work(&mut run).await?;
     look_around(&mut run)?;
     run.learn_from_servers();
@@ -339,7 +359,7 @@ async fn nothing_that_is_written_has_a_secret_in_it() -> Result<(), Failure> {
     run.written.extend(stored);
     let log = fs::read(run.service.log_file())?;
     let lines = String::from_utf8_lossy(&log).into_owned();
-    assert!(lines.contains("TRACE") || lines.contains("DEBUG"), "the finest log is on:\n{lines}");
+    assert!(lines.contains("a new token") && lines.contains("535 5.7.8"), "tokens and refusals are logged:\n{lines}");
     run.written.push(("log".to_owned(), log));
 
     let leaks = run.leaks();
