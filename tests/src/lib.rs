@@ -10,6 +10,7 @@
 //! - [`service`]: the real binaries.
 //! - [`stage`]: both together.
 //! - [`stopwatch`]: real time.
+//! - [`leak`]: secrets that got out.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
@@ -17,6 +18,7 @@ pub mod booted;
 pub mod demo;
 pub mod documentation;
 mod held;
+pub mod leak;
 pub mod reference;
 pub mod rig;
 pub mod sandbox;

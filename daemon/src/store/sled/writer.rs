@@ -324,7 +324,7 @@ impl Writer {
             let Some(id) = orphans.next() else { return Ok(false) };
             let draft = Draft::new(&mut self.overlay, &self.state);
             if draft.kept(id)?.and_then(|kept| kept.body) != Some(BodyPlace::File) {
-                tracing::info!(message = %id, "a body without a message is deleted");
+                tracing::info!(%id, "a body without a message is deleted");
                 self.bodies.remove(id).map_err(|e| disk_error(&e))?;
             }
         }
@@ -387,7 +387,7 @@ impl Writer {
         for id in bodies {
             match self.bodies.remove(*id) {
                 Ok(()) => self.unlinked.push(*id),
-                Err(error) => tracing::warn!(message = %id, %error, "a body cannot be deleted"),
+                Err(error) => tracing::warn!(%id, %error, "a body cannot be deleted"),
             }
         }
     }
