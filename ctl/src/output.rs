@@ -145,10 +145,7 @@ pub(crate) fn shown(raw: &RawValue, value: &dyn Render, format: Format, now: Tim
         },
         Format::Name => lines(value.names()),
     };
-    Shown {
-        text,
-        code: value.exit_code(),
-    }
+    Shown { text, code: value.exit_code() }
 }
 
 /// Joins words with commas.

@@ -67,12 +67,7 @@ impl Session {
 
     /// Makes a prepared call; it can be made again.
     pub(crate) async fn make(&self, request: &Request, format: Format, now: Timestamp) -> Result<Shown, Failure> {
-        let Request {
-            method,
-            params,
-            doing,
-            read,
-        } = request;
+        let Request { method, params, doing, read } = request;
         let raw = self.call_raw(method, params.clone(), doing.clone()).await?;
         let value = read(&raw).map_err(|source| unreadable(method, source))?;
         Ok(output::shown(&raw, &*value, format, now))
@@ -85,40 +80,25 @@ impl Session {
         params: Box<RawValue>,
         doing: Doing,
     ) -> Result<Box<RawValue>, Failure> {
-        self.connection
-            .call_raw(method, params)
-            .await
-            .map_err(|error| refused(doing, error))
+        self.connection.call_raw(method, params).await.map_err(|error| refused(doing, error))
     }
 
     /// Subscribes to events.
     pub(crate) async fn subscribe(&self, params: SubscribeParams) -> Result<Subscription, Failure> {
-        self.connection
-            .subscribe(params)
-            .await
-            .map_err(|error| refused(Doing::new("follow the events"), error))
+        self.connection.subscribe(params).await.map_err(|error| refused(Doing::new("follow the events"), error))
     }
 }
 
 fn unreadable(method: &str, source: serde_json::Error) -> Failure {
-    Failure::Answer {
-        method: method.to_owned(),
-        source,
-    }
+    Failure::Answer { method: method.to_owned(), source }
 }
 
 /// The daemon said no.
 pub(crate) fn refused(doing: Doing, error: RpcError) -> Failure {
-    Failure::Refused {
-        doing,
-        error: Box::new(error),
-    }
+    Failure::Refused { doing, error: Box::new(error) }
 }
 
 /// The daemon closed the connection while something was being followed.
 pub(crate) fn ended(doing: Doing) -> Failure {
-    refused(
-        doing,
-        RpcError::new(Kind::DaemonShuttingDown, "the daemon closed the connection"),
-    )
+    refused(doing, RpcError::new(Kind::DaemonShuttingDown, "the daemon closed the connection"))
 }

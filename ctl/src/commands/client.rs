@@ -29,32 +29,19 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete client {name}"))?;
             let doing = Doing::client("delete", &name);
-            app.show::<rpc::Delete>(&rpc::DeleteParams { name, if_revision }, doing)
-                .await
+            app.show::<rpc::Delete>(&rpc::DeleteParams { name, if_revision }, doing).await
         }
-        Action::Presets { name: None } => {
-            app.show::<rpc::Presets>(&Empty {}, Doing::new("list the presets"))
-                .await
-        }
+        Action::Presets { name: None } => app.show::<rpc::Presets>(&Empty {}, Doing::new("list the presets")).await,
         Action::Presets { name: Some(name) } => preset(app, &name).await,
     }
 }
 
 async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
-    let Create {
-        name,
-        preset,
-        tenant,
-        client_id,
-        secret,
-        settings,
-    } = args;
+    let Create { name, preset, tenant, client_id, secret, settings } = args;
     let client_secret = match client_secret(app, &secret)? {
         None if app.may_ask() && settings.token_endpoint_auth_method != Some(TokenEndpointAuthMethod::None) => {
-            secrets::ask(app, "Client secret (Enter if it has none): ")?.map(|value| SecretInput {
-                expires_at: secret.expires,
-                ..SecretInput::value(value)
-            })
+            secrets::ask(app, "Client secret (Enter if it has none): ")?
+                .map(|value| SecretInput { expires_at: secret.expires, ..SecretInput::value(value) })
         }
         given => given,
     };
@@ -96,9 +83,7 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         request_timeout_s: request_timeout.map(seconds),
     };
     let session = app.connect().await?;
-    let answer = session
-        .call::<rpc::Create>(params, Doing::client("create", &name))
-        .await?;
+    let answer = session.call::<rpc::Create>(params, Doing::client("create", &name)).await?;
     let code = app.print(&answer)?;
     next_steps(app, &session, &answer.value).await?;
     Ok(code)
@@ -117,10 +102,7 @@ async fn next_steps(app: &mut App, session: &Session, client: &rpc::ClientView) 
         }
     }
     if client.authorization_endpoint.is_some() {
-        app.note(format!(
-            "\nRedirect URI to register:  {}",
-            registered(&client.redirect_uri)
-        ))?;
+        app.note(format!("\nRedirect URI to register:  {}", registered(&client.redirect_uri)))?;
         app.note(format!(
             "Next:  frankctl profile create NAME --kind oauth2_smtp --client {} --username ADDRESS --interactive",
             client.name
@@ -132,31 +114,17 @@ async fn next_steps(app: &mut App, session: &Session, client: &rpc::ClientView) 
 /// A template of a redirect URI as it is registered: providers let a loopback port vary (RFC 8252 §7.3).
 fn registered(template: &str) -> String {
     if template.contains(":{port}") {
-        format!(
-            "{}  (any port: each grant takes a free one)",
-            template.replace(":{port}", "")
-        )
+        format!("{}  (any port: each grant takes a free one)", template.replace(":{port}", ""))
     } else {
         template.to_owned()
     }
 }
 
 async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
-    let Update {
-        name,
-        if_revision,
-        confirm,
-        new_name,
-        client_id,
-        clear,
-        secret,
-        settings,
-    } = args;
+    let Update { name, if_revision, confirm, new_name, client_id, clear, secret, settings } = args;
     let client_secret = client_secret(app, &secret)?;
     if client_secret.is_none() && secret.expires.is_some() {
-        return Err(Failure::Usage(
-            "--client-secret-expires needs the secret that it is about".to_owned(),
-        ));
+        return Err(Failure::Usage("--client-secret-expires needs the secret that it is about".to_owned()));
     }
     let cleared = |field| clear.contains(&field);
     let ca_bundle = pem(app, settings.ca_bundle.as_deref())?;
@@ -196,10 +164,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
 fn client_secret(app: &mut App, args: &ClientSecret) -> Result<Option<SecretInput>, Failure> {
     let fetch = |source: Source| secrets::fetch(app, source, "client secret");
     let secret = args.source().map(fetch).transpose()?;
-    Ok(secret.map(|secret| SecretInput {
-        expires_at: args.expires,
-        ..secret
-    }))
+    Ok(secret.map(|secret| SecretInput { expires_at: args.expires, ..secret }))
 }
 
 async fn preset(app: &mut App, name: &str) -> Result<u8, Failure> {
@@ -218,10 +183,8 @@ async fn preset(app: &mut App, name: &str) -> Result<u8, Failure> {
         }
         Format::Name => app.data(format!("{name}\n").as_bytes())?,
         Format::Json | Format::Jsonl => {
-            let raw = item(&answer.raw, index).map_err(|source| Failure::Answer {
-                method: "client.presets".to_owned(),
-                source,
-            })?;
+            let raw = item(&answer.raw, index)
+                .map_err(|source| Failure::Answer { method: "client.presets".to_owned(), source })?;
             app.data(format!("{raw}\n").as_bytes())?;
         }
     }
@@ -244,10 +207,7 @@ fn preset_page(preset: &rpc::PresetView, page: &mut Page) {
         ("Revocation endpoint", text(preset.revocation_endpoint.as_ref())),
         ("Tenant", text(preset.tenant.as_ref())),
         ("Scopes", join(&preset.scopes, " ")),
-        (
-            "Scopes of the client itself",
-            join(preset.client_credentials_scopes.iter().flatten(), " "),
-        ),
+        ("Scopes of the client itself", join(preset.client_credentials_scopes.iter().flatten(), " ")),
         ("Redirect URI", registered(&preset.redirect_uri)),
         ("Authorization parameters", pairs(&preset.authorization_params)),
         ("Mail server", mail_server(&preset.smtp)),
@@ -313,13 +273,7 @@ impl Render for rpc::ClientView {
             ("Token parameters", pairs(&self.token_params)),
             ("Certificates", certificates(self.ca_bundle.as_deref())),
             ("TLS", format!("{} or newer", self.min_tls_version)),
-            (
-                "Time-outs",
-                format!(
-                    "{} s to connect, {} s in all",
-                    self.connect_timeout_s, self.request_timeout_s
-                ),
-            ),
+            ("Time-outs", format!("{} s to connect, {} s in all", self.connect_timeout_s, self.request_timeout_s)),
             ("Managed by", self.managed_by.clone()),
             ("Used by", join(&self.used_by, ", ")),
             ("Created", page.moment(Some(self.created_at))),
@@ -339,10 +293,7 @@ impl Render for rpc::PresetList {
 
     fn page(&self, page: &mut Page) {
         let row = |preset: &rpc::PresetView| [preset.name.clone(), preset.title.clone(), mail_server(&preset.smtp)];
-        page.table(
-            ["PRESET", "PROVIDER", "MAIL SERVER"],
-            self.items.iter().map(row).collect(),
-        );
+        page.table(["PRESET", "PROVIDER", "MAIL SERVER"], self.items.iter().map(row).collect());
     }
 
     fn names(&self) -> Vec<String> {

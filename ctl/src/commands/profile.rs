@@ -30,16 +30,11 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete profile {name}"))?;
             let doing = Doing::profile("delete", &name);
-            app.show::<rpc::Delete>(&DeleteParams { name, if_revision }, doing)
-                .await
+            app.show::<rpc::Delete>(&DeleteParams { name, if_revision }, doing).await
         }
         Action::Pause { name, duration, reason } => {
             let doing = Doing::profile("pause", &name);
-            let params = rpc::PauseParams {
-                name,
-                for_s: duration.map(|duration| duration.as_secs()),
-                reason,
-            };
+            let params = rpc::PauseParams { name, for_s: duration.map(|duration| duration.as_secs()), reason };
             app.show::<rpc::Pause>(&params, doing).await
         }
         Action::Resume { name } => {
@@ -50,14 +45,7 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
 }
 
 async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
-    let Create {
-        name,
-        kind,
-        default,
-        password,
-        settings,
-        smtp,
-    } = args;
+    let Create { name, kind, default, password, settings, smtp } = args;
     let password = match self::password(app, &password)? {
         None if kind == ProfileKind::Smtp && settings.username.is_some() && app.may_ask() => {
             secrets::ask(app, "Password: ")?.map(SecretInput::value)
@@ -99,9 +87,7 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         min_valid_s: min_valid.map(seconds),
     };
     let session = app.connect().await?;
-    let answer = session
-        .call::<rpc::Create>(params, Doing::profile("create", &name))
-        .await?;
+    let answer = session.call::<rpc::Create>(params, Doing::profile("create", &name)).await?;
     let code = app.print(&answer)?;
     if answer.value.flow == Some(frankd_proto::Flow::Interactive) {
         app.note(format!("\nNext:  frankctl grant {name}"))?;
@@ -112,18 +98,7 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
 }
 
 async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
-    let Update {
-        name,
-        if_revision,
-        confirm,
-        new_name,
-        kind,
-        default,
-        clear,
-        password,
-        settings,
-        smtp,
-    } = args;
+    let Update { name, if_revision, confirm, new_name, kind, default, clear, password, settings, smtp } = args;
     let cleared = |field| clear.contains(&field);
     let password = self::password(app, &password)?;
     let params = rpc::UpdateParams {
@@ -146,11 +121,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         allowed_from: list(settings.allowed_from),
         default,
         on_doubt: settings.on_doubt,
-        min_valid_s: patch(
-            settings.min_valid.map(seconds),
-            cleared(Clearable::MinValid),
-            "min_valid",
-        )?,
+        min_valid_s: patch(settings.min_valid.map(seconds), cleared(Clearable::MinValid), "min_valid")?,
     };
     app.show::<rpc::Update>(&params, Doing::profile("update", &name)).await
 }
@@ -211,11 +182,7 @@ impl Render for rpc::Profiles {
 
 impl Render for rpc::ProfileView {
     fn page(&self, page: &mut Page) {
-        let password = if self.kind == ProfileKind::Smtp {
-            secret(&self.password, page)
-        } else {
-            String::new()
-        };
+        let password = if self.kind == ProfileKind::Smtp { secret(&self.password, page) } else { String::new() };
         page.fields(vec![
             ("Profile", self.name.to_string()),
             ("Id", self.id.to_string()),
@@ -260,10 +227,9 @@ impl Render for rpc::ProfileView {
 }
 
 fn smtp_page(smtp: &rpc::SmtpView, page: &mut Page) {
-    let limit = smtp.messages_per_minute.map_or_else(
-        || "no limit a minute".to_owned(),
-        |limit| format!("{limit} messages a minute"),
-    );
+    let limit = smtp
+        .messages_per_minute
+        .map_or_else(|| "no limit a minute".to_owned(), |limit| format!("{limit} messages a minute"));
     page.fields(vec![
         ("Mail server", server(smtp)),
         ("EHLO name", text(smtp.ehlo_name.as_ref())),
@@ -298,11 +264,7 @@ fn held(hold: &rpc::Hold, page: &Page) -> String {
         line.push_str(detail);
     }
     if let Some(until) = hold.until {
-        let what = if hold.reason == HoldReason::Paused {
-            "resumes"
-        } else {
-            "tried next"
-        };
+        let what = if hold.reason == HoldReason::Paused { "resumes" } else { "tried next" };
         let _ = write!(line, ", {what} {}", page.relative(Some(until)));
     }
     line

@@ -38,8 +38,7 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         }
         Action::Resolve { ids, outcome } => {
             let doing = Doing::new(format!("resolve {}", human::count(ids.len() as u64, "message")));
-            app.show::<rpc::Resolve>(&rpc::ResolveParams { ids, outcome }, doing)
-                .await
+            app.show::<rpc::Resolve>(&rpc::ResolveParams { ids, outcome }, doing).await
         }
     }
 }
@@ -87,10 +86,7 @@ async fn cat(app: &mut App, id: MessageId) -> Result<u8, Failure> {
     }
     let octets = BASE64_STANDARD
         .decode(&answer.value.raw_b64)
-        .map_err(|error| Failure::Input {
-            what: format!("message {id}"),
-            source: std::io::Error::other(error),
-        })?;
+        .map_err(|error| Failure::Input { what: format!("message {id}"), source: std::io::Error::other(error) })?;
     if app.io.terminal.stdout {
         // A mail may carry anything; a terminal is not to be driven by it.
         app.data_page(&String::from_utf8_lossy(&octets).replace("\r\n", "\n"))?;
@@ -132,24 +128,13 @@ impl Render for summary::QueueSummary {
                 queue.held.to_string(),
                 queue.in_doubt.to_string(),
                 human::size(queue.bytes),
-                queue
-                    .oldest_at
-                    .map_or_else(|| "–".to_owned(), |oldest| human::between(oldest, page.now)),
+                queue.oldest_at.map_or_else(|| "–".to_owned(), |oldest| human::between(oldest, page.now)),
                 join(&queue.gates, ", "),
             ]
         };
         let rows = self.profiles.iter().map(row).collect();
-        page.table(
-            [
-                "PROFILE", "WAITING", "DUE", "SENDING", "HELD", "IN DOUBT", "SIZE", "OLDEST", "GATES",
-            ],
-            rows,
-        );
-        page.line(format!(
-            "{} waiting, {}",
-            human::count(self.waiting, "message"),
-            human::size(self.bytes)
-        ));
+        page.table(["PROFILE", "WAITING", "DUE", "SENDING", "HELD", "IN DOUBT", "SIZE", "OLDEST", "GATES"], rows);
+        page.line(format!("{} waiting, {}", human::count(self.waiting, "message"), human::size(self.bytes)));
     }
 
     fn names(&self) -> Vec<String> {

@@ -29,30 +29,21 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         Action::Revoke { profile, local_only } => {
             app.confirm(&format!("revoke the token of profile {profile}"))?;
             let doing = Doing::new(format!("revoke the token of profile {profile}")).with_profile(&profile);
-            app.show::<rpc::Revoke>(&rpc::RevokeParams { profile, local_only }, doing)
-                .await
+            app.show::<rpc::Revoke>(&rpc::RevokeParams { profile, local_only }, doing).await
         }
     }
 }
 
 async fn get(app: &mut App, args: Get) -> Result<u8, Failure> {
-    let Get {
-        profile,
-        min_valid,
-        wait,
-        format,
-    } = args;
+    let Get { profile, min_valid, wait, format } = args;
     let format = match (format, app.format()) {
         (Some(format), _) => format,
         (None, Format::Json | Format::Jsonl) => TokenFormat::Json,
         (None, _) => TokenFormat::Raw,
     };
     let session = app.connect().await?;
-    let params = rpc::GetParams {
-        profile: profile.clone(),
-        min_valid_s: min_valid.map(seconds),
-        wait_s: wait.map(seconds),
-    };
+    let params =
+        rpc::GetParams { profile: profile.clone(), min_valid_s: min_valid.map(seconds), wait_s: wait.map(seconds) };
     let doing = Doing::new(format!("get a token of profile {profile}")).with_profile(&profile);
     let answer = session.call::<rpc::Get>(params, doing).await?;
     for warning in &answer.value.warnings {
@@ -166,10 +157,6 @@ impl Render for rpc::Revoked {
     }
 
     fn exit_code(&self) -> u8 {
-        if self.remote == rpc::RemoteRevocation::Failed {
-            exit::FAILED
-        } else {
-            exit::OK
-        }
+        if self.remote == rpc::RemoteRevocation::Failed { exit::FAILED } else { exit::OK }
     }
 }
