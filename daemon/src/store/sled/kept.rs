@@ -1,5 +1,5 @@
-//! The records of the database that are not nouns: a message with what belongs to it, the sums that tell whether
-//! anything is lost, the roster of all small records.
+//! The records of the database that are not nouns: the sums that tell whether anything is lost, the roster of all small
+//! records, idempotency keys, counts.
 //!
 //! Each is JSON inside a sealed value: a field is only ever added, with `#[serde(default)]`.
 
@@ -15,33 +15,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::keys;
 use crate::domain::Message;
 use crate::store::{LaneCount, Record};
-
-/// A message and what belongs to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) message: Message,
-    /// Where its octets are; nowhere once they are no longer needed.
-    pub(super) body: Option<BodyPlace>,
-    /// Its idempotency key, as long as that is kept.
-    pub(super) submitted: Option<SubmittedBy>,
-}
-
-impl Kept {
-    /// Its index entries.
-    pub(super) fn indexes(&self) -> Vec<Vec<u8>> {
-        keys::indexes(&self.message, self.submitted.is_some(), self.body.is_some())
-    }
-}
-
-/// Where the octets of a message are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum BodyPlace {
-    /// In a record of the database.
-    Record,
-    /// In a file of their own.
-    File,
-}
 
 /// Names an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +64,8 @@ pub(super) struct Meta {
     pub(super) seq: u64,
     /// How many of the last events are kept.
     pub(super) events: u64,
+    /// In how many records they are.
+    pub(super) event_records: u64,
     /// All index entries.
     pub(super) indexes: Sum,
     /// All messages, each by id and version.
@@ -160,14 +135,21 @@ impl Roster {
 
     /// The record of another id that has this name.
     pub(super) fn named(&self, kind: u8, name: &str, but: &[u8]) -> Option<&[u8]> {
-        let mut of_kind = self.0.iter().filter(|(key, _)| key.first() == Some(&kind) && key.as_slice() != but);
-        of_kind.find(|(_, entry)| entry.name.as_deref() == Some(name)).map(|(key, _)| key.as_slice())
+        let mut of_kind = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.first() == Some(&kind) && key.as_slice() != but);
+        of_kind
+            .find(|(_, entry)| entry.name.as_deref() == Some(name))
+            .map(|(key, _)| key.as_slice())
     }
 
     /// The profiles that have a token slot, with its version.
     pub(super) fn slots(&self) -> Vec<(ProfileId, u64)> {
         let slots = self.0.iter().filter(|(key, _)| key.first() == Some(&keys::SLOT));
-        slots.filter_map(|(key, entry)| Some((ProfileId::from_bits(keys::last_id(key)?), entry.version))).collect()
+        slots
+            .filter_map(|(key, entry)| Some((ProfileId::from_bits(keys::last_id(key)?), entry.version)))
+            .collect()
     }
 
     /// A record in words.
@@ -190,8 +172,9 @@ impl Serialize for Roster {
 impl<'de> Deserialize<'de> for Roster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = BTreeMap::<String, Entry>::deserialize(deserializer)?;
-        let decoded =
-            entries.into_iter().map(|(key, entry)| Ok((URL_SAFE_NO_PAD.decode(key).map_err(D::Error::custom)?, entry)));
+        let decoded = entries
+            .into_iter()
+            .map(|(key, entry)| Ok((URL_SAFE_NO_PAD.decode(key).map_err(D::Error::custom)?, entry)));
         decoded.collect::<Result<_, _>>().map(Self)
     }
 }
@@ -209,9 +192,8 @@ pub(super) fn record(key: &[u8]) -> Option<Record> {
             let reason = std::str::from_utf8(rest.get(16..)?).ok()?;
             Record::Gate(ProfileId::from_bits(id?), reason.parse::<HoldReason>().ok()?)
         }
-        keys::MESSAGE => Record::Message(MessageId::from_bits(id?)),
-        keys::BODY => Record::Body(MessageId::from_bits(id?)),
-        keys::EVENT => Record::Event(u64::from_be_bytes(rest.try_into().ok()?)),
+        keys::MESSAGE | keys::ACCEPTED => Record::Message(MessageId::from_bits(id?)),
+        keys::EVENTS => Record::Event(u64::from_be_bytes(rest.try_into().ok()?)),
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ mod calls;
 mod draft;
 mod kept;
 mod keys;
+mod messages;
 mod pages;
 mod reader;
 mod recover;
@@ -33,7 +34,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::bodies::Bodies;
 use self::calls::Incoming;
-use self::kept::{BodyPlace, Kept};
+use self::messages::{BodyPlace, Kept};
 use self::reader::Reader;
 use self::writer::{Call, Shared};
 use super::disk;
@@ -170,19 +171,18 @@ impl Store for SledStore {
                 body: Some(place),
                 submitted: new.idempotency.as_ref().map(calls::submitted_by),
             };
-            let mut incoming = Incoming {
-                sealed: self.sealer.seal(&keys::message(id), &pages::encode(&kept)?),
+            let body = if place == BodyPlace::Record { &*new.body } else { &[] };
+            let plain = messages::accepted(&kept, body)?;
+            let incoming = Incoming {
+                sealed: self.sealer.seal(&keys::accepted(id), &plain),
                 kept,
-                body: None,
                 digest: new.idempotency.map_or([0; 32], |key| key.digest),
                 max_messages: new.max_messages,
                 max_of_uid: new.max_of_uid,
                 event: new.event,
             };
             let mut file = None;
-            if place == BodyPlace::Record {
-                incoming.body = Some(self.sealer.seal(&keys::body(id), &new.body));
-            } else {
+            if place == BodyPlace::File {
                 let bodies = self.bodies.clone();
                 let write = move || {
                     let written = bodies.write(id, &new.body).map_err(|e| writer::disk_error(&e))?;

@@ -18,9 +18,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::bodies::{Bodies, Written};
 use super::calls::Incoming;
-use super::draft::{Draft, Effects, State};
-use super::kept::BodyPlace;
+use super::draft::{Draft, Effects, State, registry};
 use super::keys;
+use super::messages::BodyPlace;
 use super::pages::Overlay;
 use super::stamp::Stamp;
 use crate::clock::{Instant, SharedClock};
@@ -43,11 +43,29 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A call on its way to the writer.
 pub(super) enum Call {
-    Commit { changes: Vec<Change>, events: Vec<NewEvent>, answer: Answer<u64> },
-    Accept { new: Box<Incoming>, file: Option<Written>, answer: Answer<Accepted> },
-    Claim { profile: ProfileId, now: Timestamp, limit: usize, answer: Answer<Vec<Message>> },
-    Sweep { retention: Retention, answer: Answer<bool> },
-    Close { answer: Answer<()> },
+    Commit {
+        changes: Vec<Change>,
+        events: Vec<NewEvent>,
+        answer: Answer<u64>,
+    },
+    Accept {
+        new: Box<Incoming>,
+        file: Option<Written>,
+        answer: Answer<Accepted>,
+    },
+    Claim {
+        profile: ProfileId,
+        now: Timestamp,
+        limit: usize,
+        answer: Answer<Vec<Message>>,
+    },
+    Sweep {
+        retention: Retention,
+        answer: Answer<bool>,
+    },
+    Close {
+        answer: Answer<()>,
+    },
 }
 
 /// What the writer tells everybody.
@@ -99,6 +117,8 @@ pub(super) struct Writer {
     pub(super) unlinked: Vec<MessageId>,
     /// Bodies that were not looked at yet.
     pub(super) orphans: Option<Box<dyn Iterator<Item = MessageId> + Send>>,
+    /// Messages up to this one were looked at by the sweep that is under way.
+    pub(super) swept_to: Option<MessageId>,
     pub(super) placed_bodies: bool,
     pub(super) lock: Lock,
 }
@@ -158,7 +178,10 @@ impl Writer {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a thread waits for calls, not for a moment that a test moves")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread waits for calls, not for a moment that a test moves"
+    )]
     fn next(&self, calls: &Receiver<Call>) -> Result<Call, RecvTimeoutError> {
         if self.stamped.0.generation == self.state.meta.generation {
             return calls.recv().map_err(|_| RecvTimeoutError::Disconnected);
@@ -194,7 +217,9 @@ impl Writer {
         };
         if synced.is_ok() {
             let last = self.state.meta.seq;
-            self.shared.seq.send_if_modified(|seq| std::mem::replace(seq, last) != last);
+            self.shared
+                .seq
+                .send_if_modified(|seq| std::mem::replace(seq, last) != last);
         }
         give(&mut pending.after_sync, synced.as_ref().err());
         give(&mut pending.after_mirror, mirrored.as_ref().err());
@@ -207,7 +232,11 @@ impl Writer {
     fn call(&mut self, call: Call, pending: &mut Pending) {
         let read_only = self.shared.read_only().map(StoreError::ReadOnly);
         match call {
-            Call::Commit { changes, events, answer } => {
+            Call::Commit {
+                changes,
+                events,
+                answer,
+            } => {
                 let done = read_only.map_or_else(|| self.commit(changes, events), Err);
                 match done {
                     Ok((seq, effects, Some(prepared))) => {
@@ -228,12 +257,15 @@ impl Writer {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Call::Claim { profile, now, limit, answer } => {
-                match read_only.map_or_else(|| self.claim(profile, now, limit), Err) {
-                    Ok(claimed) => pending.after_land.push(later(answer, claimed)),
-                    Err(error) => drop(answer.send(Err(error))),
-                }
-            }
+            Call::Claim {
+                profile,
+                now,
+                limit,
+                answer,
+            } => match read_only.map_or_else(|| self.claim(profile, now, limit), Err) {
+                Ok(claimed) => pending.after_land.push(later(answer, claimed)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
             Call::Sweep { retention, answer } => match read_only.map_or_else(|| self.sweep(&retention), Err) {
                 Ok((more, effects)) => {
                     pending.unlink.extend(effects.unlink);
@@ -259,13 +291,13 @@ impl Writer {
         for change in changes {
             draft.change(change)?;
         }
-        let seq = draft.append(events)?;
+        let seq = draft.append(events);
         let (finished, mut effects) = draft.finish()?;
         let mut prepared = None;
         if effects.mirrored() {
             let roster = finished.roster(&self.state);
             let changes = mirror::Changes {
-                registry: effects.registry.then(|| super::registry::of_store(&self.overlay, roster)).transpose()?,
+                registry: effects.registry.then(|| registry(&self.overlay, roster)).transpose()?,
                 slots: std::mem::take(&mut effects.slots),
                 dropped: std::mem::take(&mut effects.dropped),
             };
@@ -309,8 +341,11 @@ impl Writer {
         self.land()?;
         let mut draft = Draft::new(&mut self.overlay, &self.state);
         let mut more = draft.sweep(retention)?;
+        let swept_to = draft.sweep_messages(retention, self.swept_to)?;
         let (finished, effects) = draft.finish()?;
         self.state.apply(finished, &mut self.overlay);
+        self.swept_to = swept_to;
+        more |= swept_to.is_some();
         more |= self.sweep_orphans(ORPHANS)?;
         Ok((more, effects))
     }
@@ -324,7 +359,7 @@ impl Writer {
             let Some(id) = orphans.next() else { return Ok(false) };
             let draft = Draft::new(&mut self.overlay, &self.state);
             if draft.kept(id)?.and_then(|kept| kept.body) != Some(BodyPlace::File) {
-                tracing::info!(%id, "a body without a message is deleted");
+                tracing::info!(message = %id, "a body without a message is deleted");
                 self.bodies.remove(id).map_err(|e| disk_error(&e))?;
             }
         }
@@ -337,7 +372,7 @@ impl Writer {
         if let Some(cause) = self.shared.read_only() {
             return Err(StoreError::ReadOnly(cause));
         }
-        if self.overlay.waiting() == 0 {
+        if self.overlay.waiting() == 0 && !self.state.has_events() {
             return Ok(());
         }
         self.land_at_once()
@@ -351,7 +386,9 @@ impl Writer {
 
     fn try_land(&mut self) -> Result<(), String> {
         if std::mem::take(&mut self.placed_bodies) {
-            self.bodies.sync().map_err(|error| format!("syncing the bodies: {error}"))?;
+            self.bodies
+                .sync()
+                .map_err(|error| format!("syncing the bodies: {error}"))?;
         }
         self.overlay.discard();
         for id in self.unlinked.drain(..) {
@@ -369,7 +406,11 @@ impl Writer {
 
     fn try_sync(&mut self) -> Result<(), String> {
         fail_point::hit("store.before_flush").map_err(|error| error.to_string())?;
-        self.overlay.pages.tree.flush().map_err(|error| format!("flushing: {error}"))?;
+        self.overlay
+            .pages
+            .tree
+            .flush()
+            .map_err(|error| format!("flushing: {error}"))?;
         self.file.sync().map_err(|error| format!("syncing: {error}"))?;
         fail_point::hit("store.after_flush_before_reply").map_err(|error| error.to_string())
     }
@@ -387,7 +428,7 @@ impl Writer {
         for id in bodies {
             match self.bodies.remove(*id) {
                 Ok(()) => self.unlinked.push(*id),
-                Err(error) => tracing::warn!(%id, %error, "a body cannot be deleted"),
+                Err(error) => tracing::warn!(message = %id, %error, "a body cannot be deleted"),
             }
         }
     }
@@ -429,7 +470,15 @@ impl Writer {
 
     /// Lets go of the database, and notes how it was left: so the next start need not look at it twice.
     fn end(self) {
-        let Self { layout, overlay, file, shared, stamped: (stamp, _), lock, .. } = self;
+        let Self {
+            layout,
+            overlay,
+            file,
+            shared,
+            stamped: (stamp, _),
+            lock,
+            ..
+        } = self;
         drop((overlay, file));
         if shared.read_only().is_none() {
             let ended = Stamp::checksum(&layout.store.join("db")).ok().flatten();
