@@ -105,9 +105,7 @@ impl MasterKey {
         }
         match create {
             Some(entropy) if !disk::Layout::new(state_dir).holds_a_store() => make_key(state_dir, &file, entropy),
-            _ => Err(KeyError::Missing {
-                state: state_dir.display().to_string(),
-            }),
+            _ => Err(KeyError::Missing { state: state_dir.display().to_string() }),
         }
     }
 
@@ -148,9 +146,7 @@ fn read_key(path: &Path, private: bool) -> Result<Option<MasterKey>, KeyError> {
     let mut octets = Zeroizing::new(Vec::with_capacity(128));
     let mut file = std::fs::File::from(file).take(128);
     file.read_to_end(&mut octets).map_err(failed)?;
-    parse_key(&octets)
-        .map(Some)
-        .ok_or_else(|| KeyError::Malformed { path: shown() })
+    parse_key(&octets).map(Some).ok_or_else(|| KeyError::Malformed { path: shown() })
 }
 
 fn parse_key(octets: &[u8]) -> Option<MasterKey> {
@@ -174,10 +170,7 @@ fn make_key(directory: &Path, path: &Path, entropy: &dyn Entropy) -> Result<Mast
     let key = MasterKey::new(octets);
     octets.zeroize();
     let made = disk::create_directory(directory).and_then(|()| disk::replace_file(directory, KEY_FILE, &*key.0, 0o400));
-    made.map(|()| key).map_err(|source| KeyError::Io {
-        path: PathBuf::from(path).display().to_string(),
-        source,
-    })
+    made.map(|()| key).map_err(|source| KeyError::Io { path: PathBuf::from(path).display().to_string(), source })
 }
 
 /// Gives secrets their fingerprints.
@@ -222,11 +215,7 @@ impl Sealer {
     /// A sealer under `key`; nonces come from `entropy`.
     pub fn new(key: &MasterKey, entropy: SharedEntropy) -> Self {
         let cipher = |purpose| XChaCha20Poly1305::new((&*key.derive(purpose)).into());
-        Self {
-            records: cipher("records"),
-            bodies: cipher("bodies"),
-            entropy,
-        }
+        Self { records: cipher("records"), bodies: cipher("bodies"), entropy }
     }
 
     /// Seals a record under its name.
@@ -256,10 +245,7 @@ impl Sealer {
         }
         let nonce = XNonce::try_from(nonce).map_err(|_| BrokenSeal)?;
         let payload = Payload { msg: text, aad: name };
-        self.records
-            .decrypt(&nonce, payload)
-            .map(Zeroizing::new)
-            .map_err(|_| BrokenSeal)
+        self.records.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| BrokenSeal)
     }
 
     /// Writes a body, sealed under its name.
@@ -273,15 +259,11 @@ impl Sealer {
         let mut rest = plain;
         while rest.len() > CHUNK {
             let (chunk, after) = rest.split_at(CHUNK);
-            let sealed = stream
-                .encrypt_next(Payload { msg: chunk, aad: name })
-                .map_err(too_long)?;
+            let sealed = stream.encrypt_next(Payload { msg: chunk, aad: name }).map_err(too_long)?;
             out.write_all(&sealed)?;
             rest = after;
         }
-        let sealed = stream
-            .encrypt_last(Payload { msg: rest, aad: name })
-            .map_err(too_long)?;
+        let sealed = stream.encrypt_last(Payload { msg: rest, aad: name }).map_err(too_long)?;
         out.write_all(&sealed)
     }
 
@@ -359,9 +341,7 @@ mod tests {
             assert_eq!(open(&[&*sealed, b"x"].concat(), b"body/1"), None);
         }
         let mut sealed = Vec::new();
-        sealer(1)
-            .seal_body(b"body/1", &vec![7; 3 * CHUNK], &mut sealed)
-            .unwrap();
+        sealer(1).seal_body(b"body/1", &vec![7; 3 * CHUNK], &mut sealed).unwrap();
         let (first, second) = (1 + STREAM_NONCE, 1 + STREAM_NONCE + CHUNK + TAG);
         assert_eq!(open(&sealed[..second], b"body/1"), None, "cut between chunks");
         let mut swapped = sealed.clone();
@@ -375,10 +355,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let entropy = SeededEntropy::new(1);
-        assert!(matches!(
-            MasterKey::load(None, &state, None),
-            Err(KeyError::Missing { .. })
-        ));
+        assert!(matches!(MasterKey::load(None, &state, None), Err(KeyError::Missing { .. })));
         let made = MasterKey::load(None, &state, Some(&entropy)).unwrap();
         let mode = std::fs::metadata(state.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o400);
@@ -400,10 +377,7 @@ mod tests {
         std::fs::write(state.join(KEY_FILE), [1; 32]).unwrap();
         std::fs::set_permissions(state.join(KEY_FILE), PermissionsExt::from_mode(0o440)).unwrap();
         let refused = MasterKey::load(None, &state, None);
-        assert!(
-            matches!(refused, Err(KeyError::Exposed { mode: 0o440, .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(KeyError::Exposed { mode: 0o440, .. })), "{refused:?}");
         std::fs::write(credentials.join(KEY_FILE), "02".repeat(32) + "\n").unwrap();
         let key = MasterKey::load(Some(&credentials), &state, None).unwrap();
         assert_eq!(key.check(), MasterKey::new([2; 32]).check());
@@ -419,11 +393,6 @@ mod tests {
         assert_eq!(print.len(), 12);
         assert_eq!(print, one.fingerprint(&Secret::new("hunter2")));
         assert_ne!(print, one.fingerprint(&Secret::new("hunter3")));
-        assert_ne!(
-            print,
-            MasterKey::new([2; 32])
-                .fingerprinter()
-                .fingerprint(&Secret::new("hunter2"))
-        );
+        assert_ne!(print, MasterKey::new([2; 32]).fingerprinter().fingerprint(&Secret::new("hunter2")));
     }
 }

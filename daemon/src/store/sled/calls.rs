@@ -29,10 +29,7 @@ pub(super) struct Incoming {
 /// SHA-256 of an idempotency key, with the uid that it belongs to.
 pub(super) fn submitted_by(key: &IdempotencyKey) -> SubmittedBy {
     let digest = ring::digest::digest(&ring::digest::SHA256, key.key.as_bytes());
-    SubmittedBy {
-        uid: key.uid,
-        key: digest.as_ref().to_vec(),
-    }
+    SubmittedBy { uid: key.uid, key: digest.as_ref().to_vec() }
 }
 
 impl Draft<'_> {
@@ -76,9 +73,7 @@ impl Draft<'_> {
 
     /// See [`Store::accept`](crate::store::Store::accept).
     pub(super) fn accept(&mut self, new: Incoming) -> Result<Accepted, StoreError> {
-        let Incoming {
-            kept, sealed, digest, ..
-        } = new;
+        let Incoming { kept, sealed, digest, .. } = new;
         let id = kept.message.id;
         if let Some(by) = &kept.submitted
             && let Some(before) = self.overlay.record::<Submitted>(&keys::submitted(by.uid, &by.key))?
@@ -100,12 +95,8 @@ impl Draft<'_> {
             return Ok(Accepted::QueueFull { of_uid: true });
         }
         if let Some(by) = &kept.submitted {
-            let submitted = Submitted {
-                digest: digest.to_vec(),
-                message: id,
-            };
-            self.overlay
-                .set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
+            let submitted = Submitted { digest: digest.to_vec(), message: id };
+            self.overlay.set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
         }
         self.insert_kept(&kept, &sealed);
         self.append(vec![new.event]);
@@ -127,10 +118,7 @@ impl Draft<'_> {
                 due.push(key.map_err(super::pages::failed)?);
             }
         }
-        let claim = Claim {
-            incarnation: self.meta.incarnation,
-            at: now,
-        };
+        let claim = Claim { incarnation: self.meta.incarnation, at: now };
         let mut claimed = Vec::with_capacity(due.len());
         for key in due {
             let old = self.indexed(&key)?;
@@ -198,13 +186,7 @@ impl Draft<'_> {
     ) -> Result<Option<MessageId>, StoreError> {
         let too_young = u64::try_from(keep.message_before.as_millisecond()).unwrap_or(0);
         let start = from.map_or_else(|| vec![keys::MESSAGE], |id| [&keys::message(id)[..], &[0]].concat());
-        let ids = self
-            .overlay
-            .pages
-            .tree
-            .range(start..vec![keys::MESSAGE + 1])
-            .keys()
-            .take(SWEPT);
+        let ids = self.overlay.pages.tree.range(start..vec![keys::MESSAGE + 1]).keys().take(SWEPT);
         let ids: Vec<_> = ids.collect::<Result<_, _>>().map_err(super::pages::failed)?;
         let whole = ids.len() < SWEPT;
         let mut last = None;
@@ -218,10 +200,7 @@ impl Draft<'_> {
             }
             last = Some(id);
             let kept = self.indexed(&key)?;
-            let ended = kept
-                .message
-                .is_final()
-                .then(|| kept.message.ended_at.unwrap_or(kept.message.queued_at));
+            let ended = kept.message.is_final().then(|| kept.message.ended_at.unwrap_or(kept.message.queued_at));
             if kept.submitted.is_none() && ended.is_some_and(|at| at < keep.message_before) {
                 self.remove_kept(kept)?;
             }
@@ -302,12 +281,7 @@ impl Draft<'_> {
     fn put_message(&mut self, message: Message, expected: u64) -> Result<(), StoreError> {
         let old = self.kept(message.id)?;
         let stored = old.as_ref().map(|kept| kept.message.version);
-        rules::follows(
-            stored,
-            Some(expected),
-            Some(message.version),
-            Record::Message(message.id),
-        )?;
+        rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
         let new = Kept {
             body: old.as_ref().and_then(|kept| kept.body),
             submitted: old.as_ref().and_then(|kept| kept.submitted.clone()),

@@ -273,12 +273,7 @@ impl<'a> Draft<'a> {
             self.meta.roster = crc32fast::hash(&plain);
             self.overlay.set(keys::ROSTER.to_vec(), &plain)?;
         }
-        let finished = Finished {
-            meta: self.meta,
-            roster: self.roster,
-            events: self.events,
-            counted: self.counted,
-        };
+        let finished = Finished { meta: self.meta, roster: self.roster, events: self.events, counted: self.counted };
         Ok((finished, self.effects))
     }
 
@@ -330,9 +325,7 @@ pub(super) fn registry(overlay: &Overlay, roster: &Roster) -> Result<mirror::Reg
     }
     for key in roster.of_kind(keys::GATE) {
         let gate: Option<Gate> = overlay.record(key)?;
-        registry
-            .paused
-            .extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
+        registry.paused.extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
     }
     Ok(registry)
 }

@@ -135,21 +135,14 @@ impl Roster {
 
     /// The record of another id that has this name.
     pub(super) fn named(&self, kind: u8, name: &str, but: &[u8]) -> Option<&[u8]> {
-        let mut of_kind = self
-            .0
-            .iter()
-            .filter(|(key, _)| key.first() == Some(&kind) && key.as_slice() != but);
-        of_kind
-            .find(|(_, entry)| entry.name.as_deref() == Some(name))
-            .map(|(key, _)| key.as_slice())
+        let mut of_kind = self.0.iter().filter(|(key, _)| key.first() == Some(&kind) && key.as_slice() != but);
+        of_kind.find(|(_, entry)| entry.name.as_deref() == Some(name)).map(|(key, _)| key.as_slice())
     }
 
     /// The profiles that have a token slot, with its version.
     pub(super) fn slots(&self) -> Vec<(ProfileId, u64)> {
         let slots = self.0.iter().filter(|(key, _)| key.first() == Some(&keys::SLOT));
-        slots
-            .filter_map(|(key, entry)| Some((ProfileId::from_bits(keys::last_id(key)?), entry.version)))
-            .collect()
+        slots.filter_map(|(key, entry)| Some((ProfileId::from_bits(keys::last_id(key)?), entry.version))).collect()
     }
 
     /// A record in words.
@@ -172,9 +165,8 @@ impl Serialize for Roster {
 impl<'de> Deserialize<'de> for Roster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = BTreeMap::<String, Entry>::deserialize(deserializer)?;
-        let decoded = entries
-            .into_iter()
-            .map(|(key, entry)| Ok((URL_SAFE_NO_PAD.decode(key).map_err(D::Error::custom)?, entry)));
+        let decoded =
+            entries.into_iter().map(|(key, entry)| Ok((URL_SAFE_NO_PAD.decode(key).map_err(D::Error::custom)?, entry)));
         decoded.collect::<Result<_, _>>().map(Self)
     }
 }

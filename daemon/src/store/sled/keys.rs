@@ -196,13 +196,7 @@ mod tests {
 
     #[test]
     fn keys_sort_as_moments_do_and_give_them_back() {
-        let moments = [
-            Timestamp::MIN,
-            Timestamp::UNIX_EPOCH,
-            sample::at(0),
-            sample::at(1),
-            Timestamp::MAX,
-        ];
+        let moments = [Timestamp::MIN, Timestamp::UNIX_EPOCH, sample::at(0), sample::at(1), Timestamp::MAX];
         let keys = moments.map(|at| due(sample::profile_id(1), Priority::Normal, at, sample::message_id(1)));
         assert!(keys.is_sorted());
         for (key, at) in keys.iter().zip(moments) {

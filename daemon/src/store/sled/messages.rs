@@ -66,30 +66,21 @@ pub(super) fn kept(source: &impl Plain, id: MessageId) -> Result<Option<Kept>, S
         return split_accepted(&first, &plain).map(|(kept, _)| Some(kept));
     }
     // Between the two reads its first change may have moved it.
-    source
-        .plain(&changed)?
-        .map(|plain| decode(&changed, &plain))
-        .transpose()
+    source.plain(&changed)?.map(|plain| decode(&changed, &plain)).transpose()
 }
 
 /// The octets of a message that are no file.
 pub(super) fn body(source: &impl Plain, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
     let key = keys::accepted(id);
     let plain = source.plain(&key)?;
-    plain
-        .map(|plain| split_accepted(&key, &plain).map(|(_, body)| body.to_vec()))
-        .transpose()
+    plain.map(|plain| split_accepted(&key, &plain).map(|(_, body)| body.to_vec())).transpose()
 }
 
 /// Ids of all messages under `before`, the newest first.
 pub(super) fn newest(pages: &Pages, before: MessageId) -> impl Iterator<Item = Result<MessageId, StoreError>> + use<> {
     let ids = |from: Vec<u8>, to: Vec<u8>| {
         let range = pages.tree.range(from..to).keys().rev();
-        range.filter_map(|key| {
-            key.map(|key| keys::last_id(&key).map(MessageId::from_bits))
-                .map_err(failed)
-                .transpose()
-        })
+        range.filter_map(|key| key.map(|key| keys::last_id(&key).map(MessageId::from_bits)).map_err(failed).transpose())
     };
     let mut changed = ids(vec![keys::MESSAGE], keys::message(before)).peekable();
     let mut accepted = ids(vec![keys::ACCEPTED], keys::accepted(before)).peekable();

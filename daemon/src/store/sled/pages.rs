@@ -141,9 +141,7 @@ impl Plain for Overlay {
     fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let Some(head) = self.raw(key)? else { return Ok(None) };
         let plain = unseal(&self.pages.sealer, key, &head, |part| self.raw(part))?;
-        plain
-            .map(Some)
-            .ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))
+        plain.map(Some).ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))
     }
 }
 

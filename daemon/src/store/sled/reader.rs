@@ -74,10 +74,7 @@ impl Reader {
     }
 
     pub(super) fn body(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let damaged = |cause: &str| StoreError::Damaged {
-            record: Record::Body(id),
-            cause: cause.to_owned(),
-        };
+        let damaged = |cause: &str| StoreError::Damaged { record: Record::Body(id), cause: cause.to_owned() };
         let mut lost = damaged("it is not there");
         for _ in 0..TRIES {
             let Some(place) = self.kept(id)?.and_then(|kept| kept.body) else {
@@ -127,22 +124,12 @@ impl Reader {
     pub(super) fn events(&self, since: u64, last: u64, limit: usize) -> Result<(Vec<StoredEvent>, u64), StoreError> {
         let first = |key: &[u8]| key.last_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
         let oldest = self.pages.keys(&[keys::EVENTS]).next().transpose()?;
-        let oldest = oldest
-            .map(|key| first(&key))
-            .filter(|seq| *seq <= last)
-            .unwrap_or(last.saturating_add(1));
+        let oldest = oldest.map(|key| first(&key)).filter(|seq| *seq <= last).unwrap_or(last.saturating_add(1));
         let mut next = since.saturating_add(1).max(oldest);
         let mut events = Vec::new();
         // The record with the next event begins at or before it.
         let after = keys::events(next.saturating_add(1));
-        let begin = self
-            .pages
-            .tree
-            .range(vec![keys::EVENTS]..after)
-            .keys()
-            .next_back()
-            .transpose()
-            .map_err(failed)?;
+        let begin = self.pages.tree.range(vec![keys::EVENTS]..after).keys().next_back().transpose().map_err(failed)?;
         let begin = begin.map_or_else(|| keys::events(next), |key| key.to_vec());
         for key in self.pages.tree.range(begin..vec![keys::EVENTS + 1]).keys() {
             let key = key.map_err(failed)?;
@@ -155,10 +142,7 @@ impl Reader {
                 }
                 if event.seq != next && !events.is_empty() {
                     let cause = "it is not there, but the ones around it are".to_owned();
-                    return Err(StoreError::Damaged {
-                        record: Record::Event(next),
-                        cause,
-                    });
+                    return Err(StoreError::Damaged { record: Record::Event(next), cause });
                 }
                 next = event.seq + 1;
                 events.push(event);
@@ -179,9 +163,7 @@ impl Reader {
                 let range = keys::open(profile)..keys::open_entry(profile, before);
                 let keys = self.pages.tree.range(range).keys().rev();
                 Box::new(keys.filter_map(|key| {
-                    key.map(|key| keys::last_id(&key).map(MessageId::from_bits))
-                        .map_err(failed)
-                        .transpose()
+                    key.map(|key| keys::last_id(&key).map(MessageId::from_bits)).map_err(failed).transpose()
                 }))
             }
             _ => Box::new(messages::newest(&self.pages, before)),
@@ -194,10 +176,7 @@ impl Reader {
 
     /// Profiles with messages that are not final.
     fn counted(&self) -> Result<Vec<ProfileId>, StoreError> {
-        let ids = self
-            .pages
-            .keys(&[keys::COUNT])
-            .map(|key| Ok(keys::last_id(&key?).map(ProfileId::from_bits)));
+        let ids = self.pages.keys(&[keys::COUNT]).map(|key| Ok(keys::last_id(&key?).map(ProfileId::from_bits)));
         ids.filter_map(Result::transpose).collect()
     }
 

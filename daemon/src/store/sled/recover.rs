@@ -369,11 +369,7 @@ fn write_messages(
         kept.submitted = None;
         let mut draft = Draft::new(overlay, state);
         let plain = messages::accepted(&kept, &body.unwrap_or_default())?;
-        let sealed = draft
-            .overlay
-            .pages
-            .sealer
-            .seal(&keys::accepted(kept.message.id), &plain);
+        let sealed = draft.overlay.pages.sealer.seal(&keys::accepted(kept.message.id), &plain);
         draft.insert_kept(&kept, &sealed);
         let (finished, _) = draft.finish()?;
         state.apply(finished, overlay);

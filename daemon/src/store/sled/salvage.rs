@@ -45,12 +45,7 @@ pub(super) struct Proven {
 impl Salvage {
     /// A store of which nothing can be read.
     pub(super) fn nothing(finding: &str) -> Self {
-        Self {
-            findings: vec![finding.to_owned()],
-            meta: None,
-            proven: None,
-            database: None,
-        }
+        Self { findings: vec![finding.to_owned()], meta: None, proven: None, database: None }
     }
 
     /// Opens the copy of a database. `reached` is the generation that the store had reached at least.
@@ -75,10 +70,7 @@ impl Salvage {
             // A page that cannot be read ends the walk: what lies behind it counts as gone.
             let ids = messages::newest(pages, MessageId::from_bits(u128::MAX)).map_while(Result::ok);
             ids.filter_map(|id| {
-                let kept = messages::kept(pages, id)
-                    .ok()
-                    .flatten()
-                    .filter(|kept| !kept.message.is_final())?;
+                let kept = messages::kept(pages, id).ok().flatten().filter(|kept| !kept.message.is_final())?;
                 match kept.body? {
                     BodyPlace::Record => {
                         let body = messages::body(pages, id).ok().flatten()?;
@@ -109,11 +101,7 @@ impl Proven {
         }
         let counts = pages.keys(&[keys::COUNT]).filter_map(Result::ok);
         let counts = counts.filter_map(|key| pages.record::<Count>(&key).ok().flatten());
-        Some(Self {
-            records,
-            waiting: counts.map(|count| count.waiting).sum(),
-            roster,
-        })
+        Some(Self { records, waiting: counts.map(|count| count.waiting).sum(), roster })
     }
 
     /// Keys of the records of one kind that there must be.

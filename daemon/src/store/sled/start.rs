@@ -91,10 +91,7 @@ type Findings = Vec<String>;
 /// See [`SledStore::open`].
 pub(super) fn open(options: OpenOptions) -> Result<SledStore, OpenError> {
     let directory = options.directory.display().to_string();
-    let unusable = |findings| OpenError::Unusable {
-        directory: directory.clone(),
-        findings,
-    };
+    let unusable = |findings| OpenError::Unusable { directory: directory.clone(), findings };
     let layout = Layout::new(&options.directory);
     disk::create_directory(&layout.root).map_err(io_error("make its directory"))?;
     let lock = take_lock(&layout)?;
@@ -102,11 +99,7 @@ pub(super) fn open(options: OpenOptions) -> Result<SledStore, OpenError> {
     let (sender, result) = mpsc::channel();
     let work = move || {
         let opened = catch_unwind(AssertUnwindSafe(|| start(options, layout, stamp, lock)));
-        let panicked = |_| {
-            Err(Failure::Findings(vec![
-                "the database is damaged: its engine panicked".to_owned(),
-            ]))
-        };
+        let panicked = |_| Err(Failure::Findings(vec!["the database is damaged: its engine panicked".to_owned()]));
         drop(sender.send(opened.unwrap_or_else(panicked)));
     };
     let thread = thread::Builder::new().name("store-open".to_owned());
@@ -120,20 +113,14 @@ pub(super) fn open(options: OpenOptions) -> Result<SledStore, OpenError> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the engine may hang, and no test waits for that"
-)]
+#[expect(clippy::disallowed_methods, reason = "the engine may hang, and no test waits for that")]
 fn wait<T>(result: &mpsc::Receiver<T>) -> Result<T, RecvTimeoutError> {
     result.recv_timeout(DEADLINE)
 }
 
 pub(super) fn take_lock(layout: &Layout) -> Result<Lock, OpenError> {
     Lock::take(&layout.root).map_err(|error| match error {
-        LockError::Held { pid } => OpenError::Locked {
-            directory: layout.root.display().to_string(),
-            pid,
-        },
+        LockError::Held { pid } => OpenError::Locked { directory: layout.root.display().to_string(), pid },
         LockError::Io(source) => io_error("take its lock")(source),
     })
 }
@@ -141,10 +128,8 @@ pub(super) fn take_lock(layout: &Layout) -> Result<Lock, OpenError> {
 /// Looks at key check and side file. `None` if there is no store yet.
 fn check_files(layout: &Layout, key: &MasterKey) -> Result<Option<Stamp>, OpenError> {
     let directory = layout.root.display().to_string();
-    let unusable = |finding: &str| OpenError::Unusable {
-        directory: directory.clone(),
-        findings: vec![finding.to_owned()],
-    };
+    let unusable =
+        |finding: &str| OpenError::Unusable { directory: directory.clone(), findings: vec![finding.to_owned()] };
     if layout.root.join(Layout::RECOVERING).exists() {
         return Err(unusable("a recovery was cut short"));
     }
@@ -159,9 +144,7 @@ fn check_files(layout: &Layout, key: &MasterKey) -> Result<Option<Stamp>, OpenEr
     if !layout.store.join("db").exists() {
         return Err(unusable("the database is missing"));
     }
-    stamp
-        .map(Some)
-        .ok_or_else(|| unusable("the file generation is missing or damaged"))
+    stamp.map(Some).ok_or_else(|| unusable("the file generation is missing or damaged"))
 }
 
 /// What the file says that tells a wrong key from damage.
@@ -182,9 +165,7 @@ pub(super) fn check_key(layout: &Layout, key: &MasterKey) -> Result<KeyCheck, Op
         Some(None) => KeyCheck::Damaged,
         Some(Some(made_with)) if made_with == key.check() => KeyCheck::Good,
         Some(Some(_)) => {
-            return Err(OpenError::WrongKey {
-                directory: layout.root.display().to_string(),
-            });
+            return Err(OpenError::WrongKey { directory: layout.root.display().to_string() });
         }
     })
 }
@@ -224,13 +205,8 @@ impl From<StoreError> for Failure {
 
 /// Opens the database. The file for syncing is open before the first write.
 pub(super) fn open_engine(directory: &Path) -> Result<(sled::Db, File), String> {
-    let config = sled::Config::new()
-        .path(directory)
-        .cache_capacity(CACHE)
-        .flush_every_ms(None);
-    let database = config
-        .open()
-        .map_err(|error| format!("the database does not open: {error}"))?;
+    let config = sled::Config::new().path(directory).cache_capacity(CACHE).flush_every_ms(None);
+    let database = config.open().map_err(|error| format!("the database does not open: {error}"))?;
     let file = File::open(directory.join("db")).map_err(|error| format!("the database does not open: {error}"))?;
     Ok((database, file))
 }
@@ -251,10 +227,7 @@ fn rehearse(layout: &Layout, stamp: &Stamp, sealer: &Sealer) -> Result<(), Failu
     disk::copy_directory(&layout.store, &copy).map_err(io_error("copy the database"))?;
     let opened = open_engine(&copy).map_err(|finding| Failure::Findings(vec![finding]));
     let verified = opened.and_then(|(tree, _)| {
-        let pages = Pages {
-            tree,
-            sealer: sealer.clone(),
-        };
+        let pages = Pages { tree, sealer: sealer.clone() };
         let state = verify(&pages, stamp).map_err(Failure::Findings)?;
         compare(&Mirror::open(&layout.mirror, sealer.clone()), &pages, &state)
     });
@@ -269,10 +242,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
         rehearse(&layout, stamp, &sealer)?;
     }
     let (tree, file) = open_engine(&layout.store).map_err(|finding| Failure::Findings(vec![finding]))?;
-    let pages = Pages {
-        tree,
-        sealer: sealer.clone(),
-    };
+    let pages = Pages { tree, sealer: sealer.clone() };
     let found = stamp.unwrap_or_default();
     let state = match stamp {
         Some(stamp) => verify(&pages, &stamp).map_err(Failure::Findings)?,
@@ -283,10 +253,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
     disk::create_directory(&layout.mirror).map_err(io_error("make its mirror"))?;
     disk::remove_temporaries(&layout.mirror).map_err(io_error("clean its mirror"))?;
     let bodies = Bodies::open(&layout.bodies, sealer.clone()).map_err(io_error("open the bodies"))?;
-    let shared = Arc::new(Shared {
-        read_only: Mutex::new(None),
-        seq: watch::Sender::new(state.meta.seq),
-    });
+    let shared = Arc::new(Shared { read_only: Mutex::new(None), seq: watch::Sender::new(state.meta.seq) });
     let mut writer = Writer {
         overlay: Overlay::new(pages.clone()),
         state,
@@ -314,9 +281,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
     let directory = writer.layout.root.clone();
     let (calls, receiver) = mpsc::channel();
     let thread = thread::Builder::new().name("store-writer".to_owned());
-    thread
-        .spawn(move || writer.run(&receiver))
-        .map_err(io_error("start a thread"))?;
+    thread.spawn(move || writer.run(&receiver)).map_err(io_error("start a thread"))?;
     Ok(SledStore {
         opened,
         directory,
@@ -350,9 +315,8 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
     let mut findings = Findings::new();
     let mut older = |what: &str, generation: u64| {
         if generation > now {
-            findings.push(format!(
-                "the store went back in time: {what} is of generation {generation}, the store of {now}"
-            ));
+            findings
+                .push(format!("the store went back in time: {what} is of generation {generation}, the store of {now}"));
         }
     };
     older("the mirror", mirror.index().generation);
@@ -380,9 +344,7 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
     }
     let files = mirror.profiles().unwrap_or_default();
     let there = |profile| state.roster.0.contains_key(&keys::slot(profile));
-    changes
-        .dropped
-        .extend(files.into_iter().filter(|profile| !there(*profile)));
+    changes.dropped.extend(files.into_iter().filter(|profile| !there(*profile)));
     let whole = changes.slots.is_empty() && changes.registry.is_none() && changes.dropped.is_empty();
     Ok((!whole).then_some(changes))
 }
@@ -397,27 +359,17 @@ impl Writer {
         let (finished, _) = draft.finish()?;
         self.state.apply(finished, &mut self.overlay);
         let unlink: Vec<_> = self.overlay.pages.keys(&[keys::UNLINK]).collect::<Result<_, _>>()?;
-        let unlink = unlink
-            .iter()
-            .filter_map(|key| keys::last_id(key))
-            .map(frankd_proto::MessageId::from_bits);
+        let unlink = unlink.iter().filter_map(|key| keys::last_id(key)).map(frankd_proto::MessageId::from_bits);
         self.unlink(&unlink.collect::<Vec<_>>());
         self.begin_writing()?;
         if let Some(changes) = repairs {
             let generation = self.state.meta.generation;
-            let prepared = self
-                .mirror
-                .prepare(generation, &changes)
-                .map_err(io_error("write its mirror"))?;
+            let prepared = self.mirror.prepare(generation, &changes).map_err(io_error("write its mirror"))?;
             self.publish(vec![prepared])?;
         }
         self.orphans = Some(Box::new(self.bodies.all().map_err(io_error("read the bodies"))?));
         self.sweep_orphans(ORPHANS)?;
-        Ok(Opened {
-            incarnation,
-            not_sent,
-            in_doubt,
-        })
+        Ok(Opened { incarnation, not_sent, in_doubt })
     }
 
     fn begin_writing(&mut self) -> Result<(), Failure> {

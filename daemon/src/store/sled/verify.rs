@@ -145,14 +145,9 @@ fn check_events(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Resul
     if meta.event_records > MESSAGES {
         return Ok(());
     }
-    let found = pages
-        .keys(&[keys::EVENTS])
-        .try_fold(0, |found, key| key.map(|_| found + 1))?;
+    let found = pages.keys(&[keys::EVENTS]).try_fold(0, |found, key| key.map(|_| found + 1))?;
     if found != meta.event_records {
-        findings.push(format!(
-            "the events are not whole: {found} of {} records",
-            meta.event_records
-        ));
+        findings.push(format!("the events are not whole: {found} of {} records", meta.event_records));
     }
     Ok(())
 }

@@ -43,29 +43,11 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A call on its way to the writer.
 pub(super) enum Call {
-    Commit {
-        changes: Vec<Change>,
-        events: Vec<NewEvent>,
-        answer: Answer<u64>,
-    },
-    Accept {
-        new: Box<Incoming>,
-        file: Option<Written>,
-        answer: Answer<Accepted>,
-    },
-    Claim {
-        profile: ProfileId,
-        now: Timestamp,
-        limit: usize,
-        answer: Answer<Vec<Message>>,
-    },
-    Sweep {
-        retention: Retention,
-        answer: Answer<bool>,
-    },
-    Close {
-        answer: Answer<()>,
-    },
+    Commit { changes: Vec<Change>, events: Vec<NewEvent>, answer: Answer<u64> },
+    Accept { new: Box<Incoming>, file: Option<Written>, answer: Answer<Accepted> },
+    Claim { profile: ProfileId, now: Timestamp, limit: usize, answer: Answer<Vec<Message>> },
+    Sweep { retention: Retention, answer: Answer<bool> },
+    Close { answer: Answer<()> },
 }
 
 /// What the writer tells everybody.
@@ -178,10 +160,7 @@ impl Writer {
         }
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a thread waits for calls, not for a moment that a test moves"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a thread waits for calls, not for a moment that a test moves")]
     fn next(&self, calls: &Receiver<Call>) -> Result<Call, RecvTimeoutError> {
         if self.stamped.0.generation == self.state.meta.generation {
             return calls.recv().map_err(|_| RecvTimeoutError::Disconnected);
@@ -217,9 +196,7 @@ impl Writer {
         };
         if synced.is_ok() {
             let last = self.state.meta.seq;
-            self.shared
-                .seq
-                .send_if_modified(|seq| std::mem::replace(seq, last) != last);
+            self.shared.seq.send_if_modified(|seq| std::mem::replace(seq, last) != last);
         }
         give(&mut pending.after_sync, synced.as_ref().err());
         give(&mut pending.after_mirror, mirrored.as_ref().err());
@@ -232,11 +209,7 @@ impl Writer {
     fn call(&mut self, call: Call, pending: &mut Pending) {
         let read_only = self.shared.read_only().map(StoreError::ReadOnly);
         match call {
-            Call::Commit {
-                changes,
-                events,
-                answer,
-            } => {
+            Call::Commit { changes, events, answer } => {
                 let done = read_only.map_or_else(|| self.commit(changes, events), Err);
                 match done {
                     Ok((seq, effects, Some(prepared))) => {
@@ -257,15 +230,12 @@ impl Writer {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Call::Claim {
-                profile,
-                now,
-                limit,
-                answer,
-            } => match read_only.map_or_else(|| self.claim(profile, now, limit), Err) {
-                Ok(claimed) => pending.after_land.push(later(answer, claimed)),
-                Err(error) => drop(answer.send(Err(error))),
-            },
+            Call::Claim { profile, now, limit, answer } => {
+                match read_only.map_or_else(|| self.claim(profile, now, limit), Err) {
+                    Ok(claimed) => pending.after_land.push(later(answer, claimed)),
+                    Err(error) => drop(answer.send(Err(error))),
+                }
+            }
             Call::Sweep { retention, answer } => match read_only.map_or_else(|| self.sweep(&retention), Err) {
                 Ok((more, effects)) => {
                     pending.unlink.extend(effects.unlink);
@@ -386,9 +356,7 @@ impl Writer {
 
     fn try_land(&mut self) -> Result<(), String> {
         if std::mem::take(&mut self.placed_bodies) {
-            self.bodies
-                .sync()
-                .map_err(|error| format!("syncing the bodies: {error}"))?;
+            self.bodies.sync().map_err(|error| format!("syncing the bodies: {error}"))?;
         }
         self.overlay.discard();
         for id in self.unlinked.drain(..) {
@@ -406,11 +374,7 @@ impl Writer {
 
     fn try_sync(&mut self) -> Result<(), String> {
         fail_point::hit("store.before_flush").map_err(|error| error.to_string())?;
-        self.overlay
-            .pages
-            .tree
-            .flush()
-            .map_err(|error| format!("flushing: {error}"))?;
+        self.overlay.pages.tree.flush().map_err(|error| format!("flushing: {error}"))?;
         self.file.sync().map_err(|error| format!("syncing: {error}"))?;
         fail_point::hit("store.after_flush_before_reply").map_err(|error| error.to_string())
     }
@@ -470,15 +434,7 @@ impl Writer {
 
     /// Lets go of the database, and notes how it was left: so the next start need not look at it twice.
     fn end(self) {
-        let Self {
-            layout,
-            overlay,
-            file,
-            shared,
-            stamped: (stamp, _),
-            lock,
-            ..
-        } = self;
+        let Self { layout, overlay, file, shared, stamped: (stamp, _), lock, .. } = self;
         drop((overlay, file));
         if shared.read_only().is_none() {
             let ended = Stamp::checksum(&layout.store.join("db")).ok().flatten();

@@ -19,12 +19,7 @@ struct Told {
 }
 
 async fn told(store: &SledStore) -> Result<Told, StoreError> {
-    let page = store
-        .messages(MessageFilter {
-            limit: 10_000,
-            ..MessageFilter::default()
-        })
-        .await?;
+    let page = store.messages(MessageFilter { limit: 10_000, ..MessageFilter::default() }).await?;
     let mut bodies = Vec::new();
     for message in page.messages.iter().step_by(5) {
         bodies.push(store.body(message.id).await?);
@@ -44,22 +39,13 @@ async fn filled() -> (tempfile::TempDir, Told) {
     let mut disk = OnDisk::new();
     for n in 1..=5 {
         let changes = vec![
-            Change::PutClient {
-                client: Box::new(sample::client(n, &format!("client-{n}")).unwrap()),
-                expected: None,
-            },
+            Change::PutClient { client: Box::new(sample::client(n, &format!("client-{n}")).unwrap()), expected: None },
             Change::PutProfile {
                 profile: Box::new(sample::profile(n, &format!("profile-{n}")).unwrap()),
                 expected: None,
             },
-            Change::PutSlot {
-                slot: Box::new(sample::slot(n, 1)),
-                expected: None,
-            },
-            Change::PutGrant {
-                grant: Box::new(sample::grant(n)),
-                expected: None,
-            },
+            Change::PutSlot { slot: Box::new(sample::slot(n, 1)), expected: None },
+            Change::PutGrant { grant: Box::new(sample::grant(n)), expected: None },
             Change::PutGate(sample::gate(n, HoldReason::HostFault)),
         ];
         disk.store.commit(changes, Vec::new()).await.unwrap();
@@ -73,10 +59,8 @@ async fn filled() -> (tempfile::TempDir, Told) {
             disk.store.accept(new)
         });
         futures::future::try_join_all(accepts).await.unwrap();
-        let change = Change::PutSlot {
-            slot: Box::new(sample::slot(1, u64::from(run) + 2)),
-            expected: Some(u64::from(run) + 1),
-        };
+        let change =
+            Change::PutSlot { slot: Box::new(sample::slot(1, u64::from(run) + 2)), expected: Some(u64::from(run) + 1) };
         disk.store.commit(vec![change], Vec::new()).await.unwrap();
         disk.restart().await.unwrap();
     }
@@ -109,10 +93,7 @@ async fn open_damaged(original: &Path, all: &Told, damage: impl FnOnce(&mut Vec<
     let store = match SledStore::open(options(copy.path())) {
         Ok(store) => store,
         Err(OpenError::Unusable { findings, .. }) => {
-            assert!(
-                fs::read(&database).unwrap() == content,
-                "what is refused is overwritten"
-            );
+            assert!(fs::read(&database).unwrap() == content, "what is refused is overwritten");
             return Some(findings.join("; "));
         }
         Err(error) => panic!("{error:?}"),
@@ -191,19 +172,10 @@ async fn whatever_is_missing_is_named() {
     let client = sample::client(1, "client-1").unwrap().id;
     for (kind, expected) in [
         (keys::CLIENT, format!("client {client} (client-1) is missing")),
-        (
-            keys::PROFILE,
-            format!("profile {} (profile-1) is missing", sample::profile_id(1)),
-        ),
-        (
-            keys::SLOT,
-            format!("token slot of {} is missing", sample::profile_id(1)),
-        ),
+        (keys::PROFILE, format!("profile {} (profile-1) is missing", sample::profile_id(1))),
+        (keys::SLOT, format!("token slot of {} is missing", sample::profile_id(1))),
         (keys::GRANT, format!("grant {} is missing", sample::grant(1).id)),
-        (
-            keys::GATE,
-            format!("gate host_fault of {} is missing", sample::profile_id(1)),
-        ),
+        (keys::GATE, format!("gate host_fault of {} is missing", sample::profile_id(1))),
         (keys::DUE, "the indexes of the queue are not whole".to_owned()),
         (keys::OPEN, "the indexes of the queue are not whole".to_owned()),
         (keys::ACCEPTED, "the messages are not whole".to_owned()),
@@ -229,18 +201,9 @@ async fn whatever_is_old_or_misplaced_is_named() {
     message.version += 1;
     let (id, client) = (message.id, sample::client(5, "client-5").unwrap().id);
     let changes = vec![
-        Change::PutSlot {
-            slot: Box::new(sample::slot(2, 2)),
-            expected: Some(1),
-        },
-        Change::PutMessage {
-            expected: message.version - 1,
-            message: Box::new(message),
-        },
-        Change::DeleteClient {
-            id: client,
-            expected: 1,
-        },
+        Change::PutSlot { slot: Box::new(sample::slot(2, 2)), expected: Some(1) },
+        Change::PutMessage { expected: message.version - 1, message: Box::new(message) },
+        Change::DeleteClient { id: client, expected: 1 },
     ];
     store.commit(changes, Vec::new()).await.unwrap();
     store.close().await.unwrap();
@@ -249,14 +212,8 @@ async fn whatever_is_old_or_misplaced_is_named() {
     for (key, expected) in [
         (keys::slot(slot), format!("token slot of {slot} is an old version")),
         (keys::message(id), "the messages are not whole".to_owned()),
-        (
-            keys::client(client),
-            format!("client {client} was deleted and is there again"),
-        ),
-        (
-            keys::ROSTER.to_vec(),
-            "the roster of clients, profiles and tokens is missing or old".to_owned(),
-        ),
+        (keys::client(client), format!("client {client} was deleted and is there again")),
+        (keys::ROSTER.to_vec(), "the roster of clients, profiles and tokens is missing or old".to_owned()),
         (keys::META.to_vec(), "went back in time".to_owned()),
     ] {
         let before = old.get(&key).unwrap().unwrap();
