@@ -4,7 +4,7 @@
 //! - [`documentation`]: the commands that our texts print.
 //! - [`demo`]: the main job, shown.
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
-//! - [`reference`]: the generated reference of the methods.
+//! - [`mod@reference`]: the generated reference of the methods.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
 //! - [`service`]: the real binaries.

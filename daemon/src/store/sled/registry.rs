@@ -4,7 +4,7 @@ use frankd_proto::HoldReason;
 
 use super::kept::Roster;
 use super::keys;
-use super::pages::Overlay;
+use super::pages::{Overlay, Plain as _};
 use crate::domain::Gate;
 use crate::store::StoreError;
 use crate::store::mirror;
