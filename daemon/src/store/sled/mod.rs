@@ -1,10 +1,10 @@
 //! The store on sled.
 //!
 //! Under the state directory lie `store/` (the database), `bodies/`, `mirror/`, and four files: `lock`, `key-check`,
-//! `generation`, and, unless the key is a credential, `master-key`. One thread writes ([`writer`]), reads go beside it.
+//! `generation`, and, unless the key is a credential, `master-key`. One thread writes (`writer`), reads go beside it.
 //!
 //! What sled does not promise, this module adds: a sync that survives a power cut, records that never become files of
-//! sled's own, and a start that notices when something is missing or old instead of going on without it ([`start`]).
+//! sled's own, and a start that notices when something is missing or old instead of going on without it (`start`).
 
 mod bodies;
 mod calls;
@@ -15,7 +15,6 @@ mod messages;
 mod pages;
 mod reader;
 mod recover;
-mod registry;
 mod salvage;
 mod stamp;
 mod start;

@@ -162,6 +162,7 @@ impl Overlay {
     }
 
     /// Writes a record that is sealed already.
+    #[expect(clippy::needless_pass_by_value, reason = "a key is made for its one call, as in `set`")]
     pub(super) fn set_sealed(&mut self, key: Vec<u8>, sealed: &[u8]) -> Result<(), StoreError> {
         let old_parts = self.parts(&key)?;
         let parts = self.insert(key.clone(), sealed);
