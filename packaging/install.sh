@@ -66,7 +66,7 @@ install_all() {
   install -D -m 0644 "$here/tmpfiles.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
   install -d -m 0755 "$prefix/lib/systemd/system"
   for unit in $units; do
-    sed "s|^ExecStart=/usr/sbin/|ExecStart=$prefix/sbin/|" "$here/systemd/$unit" > "$prefix/lib/systemd/system/$unit"
+    sed "s|^\(Exec[A-Za-z]*\)=/usr/sbin/|\1=$prefix/sbin/|" "$here/systemd/$unit" > "$prefix/lib/systemd/system/$unit"
     chmod 0644 "$prefix/lib/systemd/system/$unit"
   done
   install_user

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::path::Path;
+use std::pin::Pin;
 
 use frankd_proto::Method;
 
@@ -9,8 +10,11 @@ use crate::args::{Format, Global};
 use crate::failure::{Doing, Failure};
 use crate::host::Locator;
 use crate::io::{Io, read_line};
-use crate::output::{self, Page, Render};
-use crate::session::{Answer, Session};
+use crate::output::{self, Page, Render, Shown};
+use crate::session::{Answer, Request, Session};
+
+/// A command at work: the exit status comes at its end.
+pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<u8, Failure>> + 'a>>;
 
 /// A run of frankctl.
 #[derive(Debug)]
@@ -37,25 +41,35 @@ impl App {
     }
 
     /// Connects, calls one method, prints its result; gives the exit status that it means.
-    pub(crate) async fn show<M>(&mut self, params: M::Params, doing: Doing) -> Result<u8, Failure>
+    pub(crate) fn show<M>(&mut self, params: &M::Params, doing: Doing) -> Run<'_>
     where
         M: Method,
-        M::Output: Render,
+        M::Output: Render + 'static,
     {
+        Box::pin(self.make(Request::new::<M>(params, doing)))
+    }
+
+    /// Makes a prepared call, prints its result; gives the exit status that it means.
+    pub(crate) async fn make(&mut self, request: Result<Request, Failure>) -> Result<u8, Failure> {
+        let request = request?;
         let session = self.connect().await?;
-        let answer = session.call::<M>(params, doing).await?;
-        self.print(&answer)
+        let shown = session.make(&request, self.format(), self.io.clock.now()).await?;
+        self.print_shown(&shown)
     }
 
     /// Prints a result in the format that was asked for; gives the exit status that it means.
     pub(crate) fn print<T: Render>(&mut self, answer: &Answer<T>) -> Result<u8, Failure> {
-        let text = output::format(answer, self.format(), self.io.clock.now());
+        let shown = output::shown(&answer.raw, &answer.value, self.format(), self.io.clock.now());
+        self.print_shown(&shown)
+    }
+
+    fn print_shown(&mut self, shown: &Shown) -> Result<u8, Failure> {
         if self.format() == Format::Table {
-            self.data_page(&text)?;
+            self.data_page(&shown.text)?;
         } else {
-            self.data(text.as_bytes())?;
+            self.data(shown.text.as_bytes())?;
         }
-        Ok(answer.value.exit_code())
+        Ok(shown.code)
     }
 
     /// Prints octets on standard output as they are.

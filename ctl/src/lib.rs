@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //!
-//! - [`command`] is the grammar (`args`), and `docs/cli.md` its generated reference ([`reference`]).
+//! - [`command`] is the grammar (`args`), and `docs/cli.md` its generated reference ([`reference()`]).
 //! - `commands` has one file for each noun; `grant` is the sign-in with its loopback listener.
 //! - `app` is a run: the surroundings ([`Io`]), the global options, printing and asking. `output` decides how results
 //!   look, `failure` how errors do, `secrets` is where secrets enter, `clock` where time does.

@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use crate::args::{Color, Format};
 use crate::human;
 use crate::io::Io;
-use crate::session::Answer;
 
 /// Good.
 pub(crate) const GOOD: &str = "✓";
@@ -24,7 +23,9 @@ pub(crate) const WARNING: &str = "⚠";
 /// How a result is shown to people and in lists of names.
 pub(crate) trait Render {
     /// The field whose array `-o jsonl` prints item by item.
-    const ITEMS: Option<&'static str> = None;
+    fn items(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Writes the page for people.
     fn page(&self, page: &mut Page);
@@ -120,21 +121,31 @@ pub(crate) fn dress(text: &str, coloured: bool) -> String {
     })
 }
 
-/// What `-o FORMAT` prints of an answer, with its line ends. Text for people is not yet dressed.
-pub(crate) fn format<T: Render>(answer: &Answer<T>, format: Format, now: Timestamp) -> String {
-    match format {
+/// A result as it is printed.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// With its line ends; text for people is not yet dressed.
+    pub(crate) text: String,
+    /// The exit status that the result means.
+    pub(crate) code: u8,
+}
+
+/// Shows a result in a format.
+pub(crate) fn shown(raw: &RawValue, value: &dyn Render, format: Format, now: Timestamp) -> Shown {
+    let text = match format {
         Format::Table => {
             let mut page = Page::new(now);
-            answer.value.page(&mut page);
+            value.page(&mut page);
             page.into_text()
         }
-        Format::Json => lines([answer.raw.get()]),
-        Format::Jsonl => match T::ITEMS.and_then(|key| items(&answer.raw, key)) {
+        Format::Json => lines([raw.get()]),
+        Format::Jsonl => match value.items().and_then(|key| items(raw, key)) {
             Some(items) => lines(items.iter().map(|item| item.get())),
-            None => lines([answer.raw.get()]),
+            None => lines([raw.get()]),
         },
-        Format::Name => lines(answer.value.names()),
-    }
+        Format::Name => lines(value.names()),
+    };
+    Shown { text, code: value.exit_code() }
 }
 
 /// Joins words with commas.

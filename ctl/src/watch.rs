@@ -9,12 +9,12 @@ use std::time::Duration;
 use frankd_proto::methods::event::SubscribeParams;
 use frankd_proto::{Method, Subscription};
 
-use crate::app::App;
+use crate::app::{App, Run};
 use crate::args::{Format, Watch};
 use crate::clock;
 use crate::failure::{Doing, Failure};
 use crate::output::{self, Render};
-use crate::session;
+use crate::session::{self, Request};
 
 /// Longest time without a redraw.
 const STALE: Duration = Duration::from_secs(30);
@@ -22,23 +22,27 @@ const STALE: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Calls a method and prints its result, again and again with `--watch`.
-pub(crate) async fn show<M>(app: &mut App, params: M::Params, doing: Doing, watch: Watch) -> Result<u8, Failure>
+pub(crate) fn show<'a, M>(app: &'a mut App, params: &M::Params, doing: Doing, watch: Watch) -> Run<'a>
 where
     M: Method,
-    M::Params: Clone,
-    M::Output: Render,
+    M::Output: Render + 'static,
 {
-    let Some(pace) = watch.watch else {
-        return app.show::<M>(params, doing).await;
-    };
+    let request = Request::new::<M>(params, doing);
+    match watch.watch {
+        None => Box::pin(app.make(request)),
+        Some(pace) => Box::pin(repeat(app, request, pace)),
+    }
+}
+
+async fn repeat(app: &mut App, request: Result<Request, Failure>, pace: Duration) -> Result<u8, Failure> {
+    let request = request?;
     let session = app.connect().await?;
     // First the subscription, then the result: what happens between them is not missed.
     let mut events = session.subscribe(SubscribeParams::default()).await?;
     let mut first = true;
     loop {
-        let answer = session.call::<M>(params.clone(), doing.clone()).await?;
-        let text = output::format(&answer, app.format(), app.io.clock.now());
-        draw(app, &text, first)?;
+        let shown = session.make(&request, app.format(), app.io.clock.now()).await?;
+        draw(app, &shown.text, first)?;
         first = false;
         clock::sleep(pace.max(SHORTEST)).await;
         next_change(&mut events).await?;

@@ -1,4 +1,4 @@
-//! Every `frankctl` command that a text of ours prints, found in documents and sources, so that a test can parse each.
+//! Every command that a text of ours prints, found in documents and sources, so that a test can parse each.
 //!
 //! - In Markdown: whatever a code block types, and every code span that begins with `frankctl`.
 //! - In sources: in texts, whatever stands in backticks, begins a line, or follows a colon. Commands elsewhere in a
@@ -19,6 +19,11 @@ pub const FILLINGS: &[&str] = &[
     "https://idp.example/token",
     "profile",
 ];
+
+/// How commands of frankctl begin.
+const FRANKCTL: &str = "frankctl ";
+/// How command lines of the daemon begin: without an option they are its name in a sentence.
+const FRANKD: &str = "frankd --";
 
 /// A command that a text prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub fn printed(root: &Path) -> io::Result<Vec<Printed>> {
     let mut found = Vec::new();
     for path in documents(root)? {
         let text = std::fs::read_to_string(root.join(&path))?;
-        found.extend(in_markdown(&text).into_iter().map(|line| Printed { path: path.clone(), line }));
+        found.extend(in_markdown(&text, FRANKCTL).into_iter().map(|line| Printed { path: path.clone(), line }));
     }
     for (path, text) in read_sources(root, &["proto/src", "daemon/src", "ctl/src"])? {
         if !is_test(&path) {
@@ -60,6 +65,16 @@ pub fn printed(root: &Path) -> io::Result<Vec<Printed>> {
         let text = std::fs::read_to_string(root.join(path))?;
         let lines = text.lines().flat_map(in_text);
         found.extend(lines.map(|line| Printed { path: PathBuf::from(path), line }));
+    }
+    Ok(found)
+}
+
+/// Every command line of the daemon with an option, in the documents.
+pub fn printed_of_daemon(root: &Path) -> io::Result<Vec<Printed>> {
+    let mut found = Vec::new();
+    for path in documents(root)? {
+        let text = std::fs::read_to_string(root.join(&path))?;
+        found.extend(in_markdown(&text, FRANKD).into_iter().map(|line| Printed { path: path.clone(), line }));
     }
     Ok(found)
 }
@@ -89,36 +104,35 @@ fn in_production(text: &str) -> &str {
 }
 
 /// The commands of a Markdown text.
-fn in_markdown(text: &str) -> Vec<String> {
+fn in_markdown(text: &str, begin: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_block = false;
     let mut block = String::new();
     for line in text.lines() {
         if line.trim_start().starts_with("```") {
             in_block = !in_block;
-            found.extend(typed_in(&std::mem::take(&mut block)));
+            found.extend(typed_in(&std::mem::take(&mut block), begin));
         } else if in_block {
             block.push_str(line);
             block.push('\n');
         } else {
-            found.extend(in_backticks(line));
+            found.extend(in_backticks(line, begin));
         }
     }
     found
 }
 
 /// The commands that a code block types: at the begin of a line, behind a pipe, in `$(…)`, behind `sudo`.
-fn typed_in(block: &str) -> Vec<String> {
+fn typed_in(block: &str, begin: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");
     let commands = joined.lines().filter(|line| !line.contains("[OPTIONS]")).flat_map(|line| {
-        line.match_indices("frankctl ").filter_map(move |(at, _)| {
+        line.match_indices(begin).filter_map(move |(at, _)| {
             let before = &line[..at];
             let substituted = before.ends_with("$(");
             let typed = before.trim().is_empty() || before.ends_with([' ', '`']) || substituted;
             let rest = &line[at..];
             let end = if substituted { rest.find(')') } else { rest.find(" # ") };
-            let named =
-                rest["frankctl ".len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '{');
+            let named = rest[begin.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '{');
             (typed && named && !before.contains('#')).then(|| rest[..end.unwrap_or(rest.len())].to_owned())
         })
     });
@@ -130,10 +144,10 @@ fn in_text(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let mut found = Vec::new();
     for line in joined.lines() {
-        found.extend(in_backticks(line));
+        found.extend(in_backticks(line, FRANKCTL));
         let bare: String = line.split('`').step_by(2).collect();
-        let begins = bare.trim_start().starts_with("frankctl ").then_some(bare.as_str());
-        let follows = bare.split_once(": ").filter(|(_, rest)| rest.trim_start().starts_with("frankctl "));
+        let begins = bare.trim_start().starts_with(FRANKCTL).then_some(bare.as_str());
+        let follows = bare.split_once(": ").filter(|(_, rest)| rest.trim_start().starts_with(FRANKCTL));
         if let Some(command) = begins.or(follows.map(|(_, rest)| rest)) {
             found.push(squeezed(command));
         }
@@ -142,11 +156,11 @@ fn in_text(text: &str) -> Vec<String> {
 }
 
 /// The commands in backticks of one line.
-fn in_backticks(line: &str) -> Vec<String> {
+fn in_backticks(line: &str, begin: &str) -> Vec<String> {
     let spans = line.split('`').skip(1).step_by(2);
     spans
         .map(|span| span.strip_prefix("sudo ").unwrap_or(span))
-        .filter(|span| span.starts_with("frankctl "))
+        .filter(|span| span.starts_with(begin))
         .map(squeezed)
         .collect()
 }
@@ -245,7 +259,7 @@ mod tests {
                     curl -H \"$(frankctl token get a --format bearer)\" u\n  printf x | frankctl send --to a@b\n\
                     # frankctl in a remark\nUsage: frankctl [OPTIONS]\n```\n";
         assert_eq!(
-            in_markdown(text),
+            in_markdown(text, FRANKCTL),
             [
                 "frankctl status",
                 "frankctl reload",

@@ -4,12 +4,13 @@
 //! - [`documentation`]: the commands that our texts print.
 //! - [`demo`]: the main job, shown.
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
-//! - [`reference`]: the generated reference of the methods.
+//! - [`mod@reference`]: the generated reference of the methods.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
 //! - [`service`]: the real binaries.
 //! - [`stage`]: both together.
 //! - [`stopwatch`]: real time.
+//! - [`leak`]: secrets that got out.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
@@ -17,6 +18,7 @@ pub mod booted;
 pub mod demo;
 pub mod documentation;
 mod held;
+pub mod leak;
 pub mod reference;
 pub mod rig;
 pub mod sandbox;

@@ -161,6 +161,14 @@ impl Service {
         Ok(())
     }
 
+    /// Starts the daemon and waits until it ends by itself, as it does at a fail point that it reaches without being asked.
+    pub fn run_to_its_end(&mut self) -> Result<(), ServiceError> {
+        let log = fs::File::options().create(true).append(true).open(self.log_file())?;
+        let mut command = self.command();
+        self.child = Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        self.wait_for_end()
+    }
+
     /// Kills the daemon where it stands.
     pub fn kill(&mut self) -> Result<(), ServiceError> {
         if let Some(mut child) = self.child.take() {

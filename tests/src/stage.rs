@@ -50,6 +50,8 @@ impl Stage {
         let revocation = self.rig.revocation_endpoint();
         arguments.extend(["--token-endpoint", &endpoint, "--authorization-endpoint", &authorization]);
         arguments.extend(["--revocation-endpoint", &revocation, "--issuer", self.rig.issuer()]);
+        // OpenID Connect Core §11: offline access is given only with consent asked for.
+        arguments.extend(["--authorization-param", "prompt=consent"]);
         arguments.extend(["--redirect-uri", "http://127.0.0.1:{port}/callback", "--ca-bundle", &ca]);
         self.service.run_with(&arguments, self.rig.client_secret())?;
         Ok(())

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use frankd_tests::documentation::{Printed, documents, printed};
+use frankd::app::command_line::CommandLine;
+use frankd_proto::error::Kind;
+use frankd_proto::{EventType, methods};
+use frankd_tests::documentation::{Printed, documents, printed, printed_of_daemon};
 use frankd_tests::reference;
 
 fn root() -> PathBuf {
@@ -32,6 +35,16 @@ fn every_command_that_a_text_prints_exists() {
         .filter_map(|command| Some(format!("{}: {}", command.path.display(), refused(command)?)))
         .collect();
     assert!(refused.is_empty(), "{} of {} commands:\n{}", refused.len(), printed.len(), refused.join("\n"));
+}
+
+#[test]
+fn every_command_line_of_the_daemon_in_a_document_exists() {
+    let printed = printed_of_daemon(&root()).unwrap();
+    assert!(printed.iter().any(|command| command.line.contains("--recover")), "{printed:?}");
+    for command in printed {
+        let arguments = command.line.split_whitespace().skip(1).map(Into::into);
+        assert!(CommandLine::read(arguments).is_ok(), "{}: {}", command.path.display(), command.line);
+    }
 }
 
 #[test]
@@ -78,6 +91,30 @@ fn every_setting_of_the_shipped_configuration_is_described_with_its_default() {
         }
     }
     assert!(keys >= 20, "{keys} settings are found in packaging/frankd.toml");
+}
+
+#[test]
+fn every_kind_method_and_event_that_a_document_names_exists() {
+    let nouns =
+        ["access", "client", "daemon", "event", "grant", "message", "oauth", "object", "profile", "smtp", "token"];
+    let known = |name: &str| {
+        Kind::from_name(name).is_some() || methods::table(name).is_some() || name.parse::<EventType>().is_ok()
+    };
+    let mut named = 0;
+    for path in documents(&root()).unwrap() {
+        let text = std::fs::read_to_string(root().join(&path)).unwrap();
+        for span in text.split('`').skip(1).step_by(2) {
+            let dotted = span.split_once('.').filter(|(noun, word)| {
+                nouns.contains(noun) && word.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            });
+            if dotted.is_some_and(|(_, word)| !matches!(word, "sh" | "rs" | "sock" | "md" | "exchange" | "unsubscribe"))
+            {
+                assert!(known(span), "{} names {span}, which there is not", path.display());
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 100, "{named} are named");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn begin(stage: &Stage) -> Result<(Child, String), Box<dyn Error + Send + Sync>>
 
 #[test]
 fn a_person_signs_in_and_consents_in_chromium_and_the_waiting_mail_goes_out() -> Outcome {
-    if !skip::available(&["browser"]) {
+    if !skip::available(&["chromium"]) {
         return Ok(());
     }
     let Some(stage) = stage(Peer::MAIL)? else { return Ok(()) };
@@ -79,10 +79,11 @@ fn a_person_signs_in_and_consents_in_chromium_and_the_waiting_mail_goes_out() ->
 
 #[test]
 fn a_person_who_says_no_is_told_so_and_the_profile_stays_as_it_was() -> Outcome {
-    if !skip::available(&["browser"]) {
+    if !skip::available(&["chromium"]) {
         return Ok(());
     }
     let Some(stage) = stage(&[Peer::AuthorizationServer, Peer::Sink, Peer::Dovecot])? else { return Ok(()) };
+    stage.rig.set_ttl("AccessToken", 600)?;
     stage.grant("alice", "alice")?;
     let before = stage.generation("alice")?;
     let (child, url) = begin(&stage)?;

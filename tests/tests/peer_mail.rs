@@ -103,13 +103,16 @@ fn a_mail_of_parts_arrives_with_its_attachment_and_every_recipient() -> Outcome 
 /// The mail server refuses the token in use; one forced refresh and one retry bring the mail through.
 #[test]
 fn an_expired_token_is_refused_and_recovered_from() -> Outcome {
-    let Some(stage) = stage("starttls").transpose()? else { return Ok(()) };
+    let Some(mut stage) = stage("starttls").transpose()? else { return Ok(()) };
     stage.rig.set_ttl("ClientCredentials", 600)?;
     stage.service.run(&["send", "--to", "first@rig.test", "-s", "1", "--text", "/dev/null", "--wait"])?;
     let before = stage.generation("alerts")?;
     // The server forgets every token that it gave out: the one in use is as good as expired, and only the mail server knows.
     let token = stage.service.run(&["token", "get", "alerts"])?;
     stage.rig.revoke(token.trim(), "svc-basic")?;
+    // A kept connection would need no login.
+    stage.service.stop()?;
+    stage.service.start()?;
     stage.service.run(&["send", "--to", "second@rig.test", "-s", "2", "--text", "/dev/null", "--wait"])?;
     assert_eq!(stage.rig.mailbox("second@rig.test")?.len(), 1);
     assert!(stage.generation("alerts")? > before, "the token was not refreshed");
@@ -178,9 +181,7 @@ fn two_hundred_mails_survive_twenty_strikes() -> Outcome {
         stage.service.kill()?;
         let point = if strike % 3 == 0 { "queue.after_mark:2=kill" } else { "queue.after_claim:2=kill" };
         stage.service.fail_at(point);
-        stage.service.start()?;
-        stage.service.run(&["queue", "retry", "--profile", "alerts", "--yes"]).ok();
-        stage.service.wait_for_end()?;
+        stage.service.run_to_its_end()?;
         stage.service.fail_at("");
         stage.service.start()?;
         let started = last_event(&stage, "daemon.started")?;

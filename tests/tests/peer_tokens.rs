@@ -89,7 +89,8 @@ fn killed_at_each_step(client: &str) -> Result<Vec<(&'static str, bool)>, Box<dy
         stage.service.start()?;
         // The answer never comes: the daemon dies on the way.
         let cut_short = stage.service.output(&["token", "refresh", "person"], "")?;
-        assert!(!cut_short.status.success(), "{step} was not reached");
+        // The last step is behind the answer: there the command may have it already.
+        assert!(!cut_short.status.success() || step == "token.after_publish", "{step} was not reached");
         stage.service.wait_for_end()?;
         stage.service.fail_at("");
         stage.service.start()?;

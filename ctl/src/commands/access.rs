@@ -11,7 +11,7 @@ use crate::output::{Page, Render, join};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: AccessAction) -> Result<u8, Failure> {
     let AccessAction::Whoami = action;
-    app.show::<rpc::WhoAmI>(Empty {}, Doing::new("ask who I am")).await
+    app.show::<rpc::WhoAmI>(&Empty {}, Doing::new("ask who I am")).await
 }
 
 impl Render for rpc::Identity {

@@ -19,19 +19,19 @@ use crate::{secrets, watch};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
     match action {
-        Action::List(watch) => watch::show::<rpc::List>(app, Empty {}, Doing::new("list the clients"), watch).await,
+        Action::List(watch) => watch::show::<rpc::List>(app, &Empty {}, Doing::new("list the clients"), watch).await,
         Action::Show { name, watch } => {
             let doing = Doing::client("show", &name);
-            watch::show::<rpc::Get>(app, rpc::Named { name }, doing, watch).await
+            watch::show::<rpc::Get>(app, &rpc::Named { name }, doing, watch).await
         }
         Action::Create(args) => create(app, *args).await,
         Action::Update(args) => update(app, *args).await,
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete client {name}"))?;
             let doing = Doing::client("delete", &name);
-            app.show::<rpc::Delete>(rpc::DeleteParams { name, if_revision }, doing).await
+            app.show::<rpc::Delete>(&rpc::DeleteParams { name, if_revision }, doing).await
         }
-        Action::Presets { name: None } => app.show::<rpc::Presets>(Empty {}, Doing::new("list the presets")).await,
+        Action::Presets { name: None } => app.show::<rpc::Presets>(&Empty {}, Doing::new("list the presets")).await,
         Action::Presets { name: Some(name) } => preset(app, &name).await,
     }
 }
@@ -158,7 +158,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         connect_timeout_s: settings.connect_timeout.map(seconds),
         request_timeout_s: settings.request_timeout.map(seconds),
     };
-    app.show::<rpc::Update>(params, Doing::client("update", &name)).await
+    app.show::<rpc::Update>(&params, Doing::client("update", &name)).await
 }
 
 fn client_secret(app: &mut App, args: &ClientSecret) -> Result<Option<SecretInput>, Failure> {
@@ -224,7 +224,9 @@ fn mail_server(smtp: &rpc::PresetSmtp) -> String {
 }
 
 impl Render for rpc::Clients {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |client: &rpc::ClientView| {
@@ -285,7 +287,9 @@ impl Render for rpc::ClientView {
 }
 
 impl Render for rpc::PresetList {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |preset: &rpc::PresetView| [preset.name.clone(), preset.title.clone(), mail_server(&preset.smtp)];

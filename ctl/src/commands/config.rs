@@ -12,16 +12,18 @@ use crate::output::{Page, Render, WARNING};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: ConfigAction) -> Result<u8, Failure> {
     let ConfigAction::Show = action;
-    app.show::<rpc::Show>(Empty {}, Doing::new("read the settings")).await
+    app.show::<rpc::Show>(&Empty {}, Doing::new("read the settings")).await
 }
 
 /// Makes the daemon read its configuration again.
 pub(crate) async fn reload(app: &mut App) -> Result<u8, Failure> {
-    app.show::<Reload>(Empty {}, Doing::new("reload the configuration")).await
+    app.show::<Reload>(&Empty {}, Doing::new("reload the configuration")).await
 }
 
 impl Render for rpc::Configuration {
-    const ITEMS: Option<&'static str> = Some("settings");
+    fn items(&self) -> Option<&'static str> {
+        Some("settings")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |setting: &rpc::Setting| {

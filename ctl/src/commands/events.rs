@@ -69,7 +69,9 @@ fn line(event: &rpc::Event) -> String {
 }
 
 impl Render for rpc::Events {
-    const ITEMS: Option<&'static str> = Some("events");
+    fn items(&self) -> Option<&'static str> {
+        Some("events")
+    }
 
     fn page(&self, page: &mut Page) {
         for event in &self.events {

@@ -20,22 +20,24 @@ pub(crate) async fn run(app: &mut App, args: Grant) -> Result<u8, Failure> {
     match action {
         Action::List { profile, watch } => {
             let params = rpc::ListParams { profile };
-            watch::show::<rpc::List>(app, params, Doing::new("list the grants"), watch).await
+            watch::show::<rpc::List>(app, &params, Doing::new("list the grants"), watch).await
         }
         Action::Show { id, watch } => {
             let doing = Doing::new(format!("show grant {id}"));
-            watch::show::<rpc::Get>(app, rpc::ById { id }, doing, watch).await
+            watch::show::<rpc::Get>(app, &rpc::ById { id }, doing, watch).await
         }
         Action::Cancel { id } => {
             let doing = Doing::new(format!("cancel grant {id}"));
-            app.show::<rpc::Cancel>(rpc::ById { id }, doing).await
+            app.show::<rpc::Cancel>(&rpc::ById { id }, doing).await
         }
         Action::Complete { id } => grant::finish_pasted(app, id).await,
     }
 }
 
 impl Render for rpc::Grants {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |grant: &rpc::GrantView| {

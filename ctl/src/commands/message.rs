@@ -84,7 +84,9 @@ fn word(word: &str) -> String {
 }
 
 impl Render for rpc::Messages {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |message: &rpc::MessageView| {

@@ -20,26 +20,26 @@ use crate::{human, secrets, watch};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
     match action {
-        Action::List(watch) => watch::show::<rpc::List>(app, Empty {}, Doing::new("list the profiles"), watch).await,
+        Action::List(watch) => watch::show::<rpc::List>(app, &Empty {}, Doing::new("list the profiles"), watch).await,
         Action::Show { name, watch } => {
             let doing = Doing::profile("show", &name);
-            watch::show::<rpc::Get>(app, Named { name }, doing, watch).await
+            watch::show::<rpc::Get>(app, &Named { name }, doing, watch).await
         }
         Action::Create(args) => create(app, *args).await,
         Action::Update(args) => update(app, *args).await,
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete profile {name}"))?;
             let doing = Doing::profile("delete", &name);
-            app.show::<rpc::Delete>(DeleteParams { name, if_revision }, doing).await
+            app.show::<rpc::Delete>(&DeleteParams { name, if_revision }, doing).await
         }
         Action::Pause { name, duration, reason } => {
             let doing = Doing::profile("pause", &name);
             let params = rpc::PauseParams { name, for_s: duration.map(|duration| duration.as_secs()), reason };
-            app.show::<rpc::Pause>(params, doing).await
+            app.show::<rpc::Pause>(&params, doing).await
         }
         Action::Resume { name } => {
             let doing = Doing::profile("resume", &name);
-            app.show::<rpc::Resume>(Named { name }, doing).await
+            app.show::<rpc::Resume>(&Named { name }, doing).await
         }
     }
 }
@@ -123,7 +123,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         on_doubt: settings.on_doubt,
         min_valid_s: patch(settings.min_valid.map(seconds), cleared(Clearable::MinValid), "min_valid")?,
     };
-    app.show::<rpc::Update>(params, Doing::profile("update", &name)).await
+    app.show::<rpc::Update>(&params, Doing::profile("update", &name)).await
 }
 
 fn password(app: &mut App, args: &Password) -> Result<Option<SecretInput>, Failure> {
@@ -155,7 +155,9 @@ fn smtp_input(app: &mut App, smtp: Smtp, clear: &[Clearable]) -> Result<Option<r
 }
 
 impl Render for rpc::Profiles {
-    const ITEMS: Option<&'static str> = Some("items");
+    fn items(&self) -> Option<&'static str> {
+        Some("items")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |profile: &rpc::ProfileView| {

@@ -23,11 +23,11 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
             if transcript && watch.watch.is_none() {
                 return show(app, id, doing).await;
             }
-            watch::show::<rpc::Get>(app, rpc::ById { id }, doing, watch).await
+            watch::show::<rpc::Get>(app, &rpc::ById { id }, doing, watch).await
         }
         Action::Cat { id } => cat(app, id).await,
         Action::Summary(watch) => {
-            watch::show::<summary::Summary>(app, Empty {}, Doing::new("count the queue"), watch).await
+            watch::show::<summary::Summary>(app, &Empty {}, Doing::new("count the queue"), watch).await
         }
         Action::Hold(selection) => change::<rpc::Hold>(app, selection, "hold").await,
         Action::Release(selection) => change::<rpc::Release>(app, selection, "release").await,
@@ -38,7 +38,7 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         }
         Action::Resolve { ids, outcome } => {
             let doing = Doing::new(format!("resolve {}", human::count(ids.len() as u64, "message")));
-            app.show::<rpc::Resolve>(rpc::ResolveParams { ids, outcome }, doing).await
+            app.show::<rpc::Resolve>(&rpc::ResolveParams { ids, outcome }, doing).await
         }
     }
 }
@@ -55,7 +55,7 @@ async fn list(app: &mut App, args: List) -> Result<u8, Failure> {
     };
     let doing = Doing::new("list the queue");
     if args.watch.watch.is_some() {
-        return watch::show::<rpc::List>(app, params, doing, args.watch).await;
+        return watch::show::<rpc::List>(app, &params, doing, args.watch).await;
     }
     let session = app.connect().await?;
     let answer = session.call::<rpc::List>(params, doing).await?;
@@ -102,7 +102,7 @@ where
 {
     let doing = Doing::new(format!("{verb} {}", what(&selection)));
     let Selection { ids, profile, reason } = selection;
-    app.show::<M>(rpc::Selection { ids, profile, reason }, doing).await
+    app.show::<M>(&rpc::Selection { ids, profile, reason }, doing).await
 }
 
 fn what(selection: &Selection) -> String {
@@ -114,7 +114,9 @@ fn what(selection: &Selection) -> String {
 }
 
 impl Render for summary::QueueSummary {
-    const ITEMS: Option<&'static str> = Some("profiles");
+    fn items(&self) -> Option<&'static str> {
+        Some("profiles")
+    }
 
     fn page(&self, page: &mut Page) {
         let row = |queue: &summary::ProfileQueue| {

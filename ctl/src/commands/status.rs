@@ -14,11 +14,13 @@ use crate::watch;
 
 /// Does it.
 pub(crate) async fn run(app: &mut App, watch: Watch) -> Result<u8, Failure> {
-    watch::show::<rpc::Status>(app, Empty {}, Doing::new("read the status"), watch).await
+    watch::show::<rpc::Status>(app, &Empty {}, Doing::new("read the status"), watch).await
 }
 
 impl Render for rpc::SystemStatus {
-    const ITEMS: Option<&'static str> = Some("profiles");
+    fn items(&self) -> Option<&'static str> {
+        Some("profiles")
+    }
 
     fn page(&self, page: &mut Page) {
         page.line(format!(

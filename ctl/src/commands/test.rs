@@ -31,7 +31,9 @@ pub(crate) async fn run(app: &mut App, action: TestAction) -> Result<u8, Failure
 }
 
 impl Render for rpc::EmailReport {
-    const ITEMS: Option<&'static str> = Some("stages");
+    fn items(&self) -> Option<&'static str> {
+        Some("stages")
+    }
 
     fn page(&self, page: &mut Page) {
         for stage in &self.stages {

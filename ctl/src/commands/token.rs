@@ -19,17 +19,17 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
     match action {
         Action::Show { profile, watch } => {
             let doing = Doing::new(format!("show the token of profile {profile}")).with_profile(&profile);
-            watch::show::<rpc::Info>(app, rpc::OfProfile { profile }, doing, watch).await
+            watch::show::<rpc::Info>(app, &rpc::OfProfile { profile }, doing, watch).await
         }
         Action::Get(args) => get(app, args).await,
         Action::Refresh { profile } => {
             let doing = Doing::new(format!("refresh the token of profile {profile}")).with_profile(&profile);
-            app.show::<rpc::Refresh>(rpc::OfProfile { profile }, doing).await
+            app.show::<rpc::Refresh>(&rpc::OfProfile { profile }, doing).await
         }
         Action::Revoke { profile, local_only } => {
             app.confirm(&format!("revoke the token of profile {profile}"))?;
             let doing = Doing::new(format!("revoke the token of profile {profile}")).with_profile(&profile);
-            app.show::<rpc::Revoke>(rpc::RevokeParams { profile, local_only }, doing).await
+            app.show::<rpc::Revoke>(&rpc::RevokeParams { profile, local_only }, doing).await
         }
     }
 }

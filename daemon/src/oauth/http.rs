@@ -1,7 +1,7 @@
 //! The real authorization servers, over any [`Transport`].
 //!
 //! The `oauth2` crate builds each request: form encoding, client authentication, PKCE. It never sees an answer: its parser
-//! refuses what real servers send and prints tokens in its errors, so [`answer`](super::answer) reads them.
+//! refuses what real servers send and prints tokens in its errors, so [`answer`] reads them.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -187,7 +187,7 @@ impl Carrier {
                 return true;
             }
             Err(error) => {
-                tracing::warn!(message = %message.id, %error, "the message cannot be read now");
+                tracing::warn!(id = %message.id, %error, "the message cannot be read now");
                 self.line.rest(self.shared.boot(), TOKEN_REST.0);
                 settle::release(&self.shared, message).await;
                 return false;

@@ -15,7 +15,7 @@ const WHY: &str = "the daemon ended after the final dot and before the answer wa
 pub(super) async fn decide_all(shared: &Shared) {
     for id in shared.store.opened().in_doubt.clone() {
         while let Err(error) = decide(shared, id).await {
-            tracing::error!(message = %id, %error, "a message in doubt cannot be decided");
+            tracing::error!(%id, %error, "a message in doubt cannot be decided");
             if matches!(error, StoreError::Closed | StoreError::ReadOnly(_)) || shared.is_stopping() {
                 return;
             }
@@ -35,7 +35,7 @@ async fn decide(shared: &Shared, id: MessageId) -> Result<(), StoreError> {
     }
     let now = shared.clock.wall();
     let (next, doubtful) = step(&message, now);
-    tracing::warn!(message = %id, on_doubt = %next.on_doubt, "in doubt: {WHY}");
+    tracing::warn!(%id, on_doubt = %next.on_doubt, "in doubt: {WHY}");
     let event = NewEvent::new(now, EventType::MessageInDoubt)
         .profile(&shared.profile_name(message.profile))
         .object(id)

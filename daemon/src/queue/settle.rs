@@ -79,7 +79,8 @@ pub(super) async fn settle(shared: &Shared, ended: Ended) -> bool {
         outcome,
         transcript: shortened(ended.transcript),
     });
-    tracing::info!(message = %message.id, profile = %name, outcome = message.last_attempt.as_ref().map(|a| a.outcome.as_str()), "attempt ended");
+    let outcome = message.last_attempt.as_ref().map_or("none", |attempt| attempt.outcome.as_str());
+    tracing::info!(id = %message.id, profile = %name, "an attempt of {} ended: {outcome}", message.id);
     let gate = gate.map(|plan| closed(message.profile, plan, now));
     write(shared, message, gate, events).await
 }
@@ -132,7 +133,7 @@ pub(super) async fn hold(shared: &Shared, message: Message, why: String) {
         .object(message.id)
         .with("reason", HoldReason::Operator.as_str())
         .with("detail", why.as_str());
-    tracing::error!(message = %message.id, %why, "message held");
+    tracing::error!(id = %message.id, %why, "message held");
     let mut held = message;
     held.claim = None;
     held.phase = Phase::BeforeDot;
@@ -167,13 +168,13 @@ async fn write(shared: &Shared, mut message: Message, gate: Option<Gate>, events
                 _ => {}
             },
             StoreError::Full | StoreError::Failed(_) if *shared.stop.borrow() != Stop::Now => {
-                tracing::warn!(message = %message.id, %error, "the attempt is not written yet");
+                tracing::warn!(id = %message.id, %error, "the attempt is not written yet");
                 shared.clock.sleep(AGAIN).await;
                 continue;
             }
             _ => {}
         }
-        tracing::error!(message = %message.id, %error, "the attempt could not be written");
+        tracing::error!(id = %message.id, %error, "the attempt could not be written");
         return false;
     }
 }

@@ -1,7 +1,7 @@
 //! The socket: JSON-RPC 2.0 for every local program.
 //!
 //! One Unix socket speaks three framings, told apart by the first octet: newline-delimited JSON, HTTP/1.1, WebSocket. All
-//! go through one [gate](gate): who calls is the kernel's word, what a caller may do is policy, and each call of a batch is
+//! go through one gate: who calls is the kernel's word, what a caller may do is policy, and each call of a batch is
 //! checked by itself. Methods are registered with a [`Registrar`], one function each, which calls one owner.
 //!
 //! Nothing here is unbounded, and everything is counted by user: connections, calls in flight, octets of large requests,

@@ -187,7 +187,8 @@ impl Fingerprinter {
     /// The first 12 hexadecimal digits of a keyed digest (HMAC-SHA256) of `secret`.
     pub fn fingerprint(&self, secret: &Secret) -> String {
         let tag = hmac::sign(&self.0, secret.expose().as_bytes());
-        tag.as_ref().iter().take(6).map(|octet| format!("{octet:02x}")).collect()
+        let octets = tag.as_ref().iter().take(6);
+        octets.fold(String::with_capacity(12), |text, octet| text + &format!("{octet:02x}"))
     }
 }
 

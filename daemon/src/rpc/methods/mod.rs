@@ -1,7 +1,7 @@
 //! The methods: one function for each, which calls one owner and translates what it says.
 //!
 //! Who may call is decided before, by the method's row in the contract; what belongs to the caller is decided here, by
-//! handing the owner a [`Scope`].
+//! handing the owner a scope.
 
 mod access;
 mod client;

@@ -4,10 +4,11 @@ use frankd_proto::{HoldReason, MessageId, Priority, ProfileId};
 use jiff::Timestamp;
 
 use super::draft::Draft;
-use super::kept::{Kept, Submitted, SubmittedBy};
+use super::kept::{Submitted, SubmittedBy};
 use super::keys;
-use super::pages::encode;
-use crate::domain::{Claim, Client, Grant, Message, NewEvent, Phase, Profile, TokenSlot};
+use super::messages::Kept;
+use super::pages::{Plain as _, encode};
+use crate::domain::{Claim, Client, Grant, Message, NewEvent, Phase, Profile, StoredEvent, TokenSlot};
 use crate::store::{Accepted, Change, IdempotencyKey, Record, Retention, StoreError, rules};
 
 /// Most things of each kind that one sweep deletes.
@@ -17,9 +18,8 @@ const SWEPT: usize = 500;
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) kept: Kept,
+    /// The record of its acceptance.
     pub(super) sealed: Vec<u8>,
-    /// The body, if it becomes a record.
-    pub(super) body: Option<Vec<u8>>,
     pub(super) digest: [u8; 32],
     pub(super) max_messages: u64,
     pub(super) max_of_uid: u64,
@@ -73,7 +73,7 @@ impl Draft<'_> {
 
     /// See [`Store::accept`](crate::store::Store::accept).
     pub(super) fn accept(&mut self, new: Incoming) -> Result<Accepted, StoreError> {
-        let Incoming { kept, sealed, body, digest, .. } = new;
+        let Incoming { kept, sealed, digest, .. } = new;
         let id = kept.message.id;
         if let Some(by) = &kept.submitted
             && let Some(before) = self.overlay.record::<Submitted>(&keys::submitted(by.uid, &by.key))?
@@ -84,7 +84,8 @@ impl Draft<'_> {
                 _ => Accepted::KeyConflict,
             });
         }
-        let stored = self.overlay.has(&keys::message(id))?.then_some(0);
+        let there = self.overlay.has(&keys::accepted(id))? || self.overlay.has(&keys::message(id))?;
+        let stored = there.then_some(0);
         rules::follows(stored, None, Some(kept.message.version), Record::Message(id))?;
         if self.state.waiting >= new.max_messages {
             return Ok(Accepted::QueueFull { of_uid: false });
@@ -93,15 +94,12 @@ impl Draft<'_> {
         if of_uid >= new.max_of_uid {
             return Ok(Accepted::QueueFull { of_uid: true });
         }
-        if let Some(body) = body {
-            self.overlay.set_sealed(keys::body(id), &body)?;
-        }
         if let Some(by) = &kept.submitted {
             let submitted = Submitted { digest: digest.to_vec(), message: id };
             self.overlay.set(keys::submitted(by.uid, &by.key), &encode(&submitted)?)?;
         }
-        self.put_kept(None, kept, Some(&sealed))?;
-        self.append(vec![new.event])?;
+        self.insert_kept(&kept, &sealed);
+        self.append(vec![new.event]);
         Ok(Accepted::New)
     }
 
@@ -129,7 +127,7 @@ impl Draft<'_> {
             new.message.claim = Some(claim);
             new.message.phase = Phase::BeforeDot;
             claimed.push(new.message.clone());
-            self.put_kept(Some(&old), new, None)?;
+            self.put_kept(&old, new)?;
         }
         Ok(claimed)
     }
@@ -148,7 +146,7 @@ impl Draft<'_> {
             let mut new = old.clone();
             new.message.version += 1;
             new.message.claim = None;
-            self.put_kept(Some(&old), new, None)?;
+            self.put_kept(&old, new)?;
         }
         Ok((not_sent, in_doubt))
     }
@@ -162,7 +160,7 @@ impl Draft<'_> {
             let old = self.indexed(&key)?;
             let mut new = old.clone();
             self.drop_body(&mut new)?;
-            self.put_kept(Some(&old), new, None)?;
+            self.put_kept(&old, new)?;
         }
         let (named, rest) = self.ended_before(keys::NAMED, keep.idempotency_before)?;
         more |= rest;
@@ -172,19 +170,42 @@ impl Draft<'_> {
             if let Some(by) = new.submitted.take() {
                 self.forget(&by)?;
             }
-            // Its record can go in the next piece.
-            more = true;
-            self.put_kept(Some(&old), new, None)?;
-        }
-        let (records, rest) = self.ended_before(keys::FINAL, keep.message_before)?;
-        more |= rest;
-        for key in records {
-            let kept = self.indexed(&key)?;
-            self.remove_kept(kept)?;
+            self.put_kept(&old, new)?;
         }
         self.sweep_grants(keep.grant_before)?;
         more |= self.sweep_events(keep.event_before)?;
         Ok(more)
+    }
+
+    /// Deletes final messages, a piece of the way from the oldest to the first that is too young. Gives how far it came,
+    /// unless that was the end. Everything before it must have landed.
+    pub(super) fn sweep_messages(
+        &mut self,
+        keep: &Retention,
+        from: Option<MessageId>,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let too_young = u64::try_from(keep.message_before.as_millisecond()).unwrap_or(0);
+        let start = from.map_or_else(|| vec![keys::MESSAGE], |id| [&keys::message(id)[..], &[0]].concat());
+        let ids = self.overlay.pages.tree.range(start..vec![keys::MESSAGE + 1]).keys().take(SWEPT);
+        let ids: Vec<_> = ids.collect::<Result<_, _>>().map_err(super::pages::failed)?;
+        let whole = ids.len() < SWEPT;
+        let mut last = None;
+        for key in ids {
+            let Some(id) = keys::last_id(&key).map(MessageId::from_bits) else {
+                continue;
+            };
+            // It cannot have ended before it was made.
+            if id.unix_ms() >= too_young {
+                return Ok(None);
+            }
+            last = Some(id);
+            let kept = self.indexed(&key)?;
+            let ended = kept.message.is_final().then(|| kept.message.ended_at.unwrap_or(kept.message.queued_at));
+            if kept.submitted.is_none() && ended.is_some_and(|at| at < keep.message_before) {
+                self.remove_kept(kept)?;
+            }
+        }
+        Ok(last.filter(|_| !whole))
     }
 
     /// The first entries of an index by end, and whether there are more.
@@ -207,21 +228,25 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Events go with all of their batch.
     fn sweep_events(&mut self, before: Timestamp) -> Result<bool, StoreError> {
-        for _ in 0..SWEPT {
-            if self.meta.events == 0 {
+        let mut swept = 0;
+        let records = self.overlay.pages.keys(&[keys::EVENTS]);
+        for key in records {
+            let key = key?;
+            let events: Vec<StoredEvent> = self.overlay.record(&key)?.unwrap_or_default();
+            if events.iter().any(|event| event.at >= before) {
                 return Ok(false);
             }
-            let seq = self.meta.seq + 1 - self.meta.events;
-            let key = keys::event(seq);
-            let event = self.overlay.record::<crate::domain::StoredEvent>(&key)?;
-            if event.is_some_and(|event| event.at >= before) {
-                return Ok(false);
+            self.overlay.unset(key.to_vec())?;
+            self.meta.events -= events.len() as u64;
+            self.meta.event_records -= 1;
+            swept += events.len();
+            if swept >= SWEPT {
+                return Ok(true);
             }
-            self.overlay.unset(key)?;
-            self.meta.events -= 1;
         }
-        Ok(true)
+        Ok(false)
     }
 
     fn put_client(&mut self, client: &Client, expected: Option<u64>) -> Result<(), StoreError> {
@@ -262,7 +287,7 @@ impl Draft<'_> {
             submitted: old.as_ref().and_then(|kept| kept.submitted.clone()),
             message,
         };
-        self.put_kept(old.as_ref(), new, None)
+        old.map_or(Ok(()), |old| self.put_kept(&old, new))
     }
 
     /// Refuses a name that another record has.

@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use frankd_proto::{MessageId, ProfileId};
+use frankd_proto::{HoldReason, MessageId, ProfileId};
 
-use super::kept::{BodyPlace, Count, Entry, Kept, Meta, Roster, Shown, SubmittedBy, Sum, mark_of_message};
+use super::kept::{Count, Entry, Meta, Roster, Shown, SubmittedBy, Sum, mark_of_message};
 use super::keys;
-use super::pages::{Overlay, encode};
-use crate::domain::{Message, NewEvent, TokenSlot};
+use super::messages::{self, BodyPlace, Kept};
+use super::pages::{Overlay, Plain as _, encode};
+use crate::domain::{Gate, Message, NewEvent, StoredEvent, TokenSlot};
+use crate::store::mirror;
 use crate::store::{LaneCount, Record, StoreError, rules};
 
 /// What the writer knows of the database without reading it.
@@ -22,13 +24,19 @@ pub(super) struct State {
     pub(super) users: BTreeMap<u32, u64>,
     /// Messages that are not final.
     pub(super) waiting: u64,
+    events: Vec<StoredEvent>,
     changed_counts: BTreeSet<ProfileId>,
     changed_users: BTreeSet<u32>,
 }
 
 impl State {
-    /// Writes counts and generation, the last of each group.
+    /// Writes events, counts and generation, the last of each batch.
     pub(super) fn write(&mut self, overlay: &mut Overlay) -> Result<(), StoreError> {
+        let events = std::mem::take(&mut self.events);
+        if let Some(first) = events.first() {
+            self.meta.event_records += 1;
+            overlay.set(keys::events(first.seq), &encode(&events)?)?;
+        }
         for profile in std::mem::take(&mut self.changed_counts) {
             match self.counts.get(&profile) {
                 Some(count) => overlay.set(keys::count(profile), &encode(count)?)?,
@@ -46,6 +54,11 @@ impl State {
         overlay.set(keys::META.to_vec(), &encode(&self.meta)?)?;
         overlay.keep();
         Ok(())
+    }
+
+    /// Whether events wait to be written.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The sum that [`Meta::counts`] must have.
@@ -115,6 +128,7 @@ pub(super) struct Draft<'a> {
     pub(super) meta: Meta,
     pub(super) effects: Effects,
     roster: Option<Roster>,
+    events: Vec<StoredEvent>,
     counted: Vec<(Message, bool)>,
 }
 
@@ -123,6 +137,7 @@ pub(super) struct Draft<'a> {
 pub(super) struct Finished {
     meta: Meta,
     roster: Option<Roster>,
+    events: Vec<StoredEvent>,
     counted: Vec<(Message, bool)>,
 }
 
@@ -136,7 +151,15 @@ impl Finished {
 impl<'a> Draft<'a> {
     pub(super) fn new(overlay: &'a mut Overlay, state: &'a State) -> Self {
         overlay.discard();
-        Self { overlay, meta: state.meta, state, effects: Effects::default(), roster: None, counted: Vec::new() }
+        Self {
+            overlay,
+            meta: state.meta,
+            state,
+            effects: Effects::default(),
+            roster: None,
+            events: Vec::new(),
+            counted: Vec::new(),
+        }
     }
 
     /// All small records as they are after this call.
@@ -171,7 +194,7 @@ impl<'a> Draft<'a> {
 
     /// Reads a message with what belongs to it.
     pub(super) fn kept(&self, id: MessageId) -> Result<Option<Kept>, StoreError> {
-        self.overlay.record(&keys::message(id))
+        messages::kept(self.overlay, id)
     }
 
     /// A message that an index names; one that is not there is damage.
@@ -184,23 +207,24 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Writes a message; `old` is what is there now, `sealed` the new record if it is sealed already.
-    pub(super) fn put_kept(
-        &mut self,
-        old: Option<&Kept>,
-        mut new: Kept,
-        sealed: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
-        let key = keys::message(new.message.id);
+    /// Writes a message that is there.
+    pub(super) fn put_kept(&mut self, old: &Kept, mut new: Kept) -> Result<(), StoreError> {
         if new.body.is_some() && !rules::needs_body(&new.message) {
             self.drop_body(&mut new)?;
         }
-        match sealed {
-            Some(sealed) => self.overlay.set_sealed(key, sealed)?,
-            None => self.overlay.set(key, &encode(&new)?)?,
+        if old.message.version == 1 && old.body != Some(BodyPlace::Record) {
+            // The record of its acceptance has nothing more to keep.
+            self.overlay.unset(keys::accepted(new.message.id))?;
         }
-        self.reindex(old, Some(&new));
+        self.overlay.set(keys::message(new.message.id), &encode(&new)?)?;
+        self.reindex(Some(old), Some(&new));
         Ok(())
+    }
+
+    /// Writes a message that is not there, as it was sealed by its sender's thread.
+    pub(super) fn insert_kept(&mut self, kept: &Kept, sealed: &[u8]) {
+        self.overlay.insert(keys::accepted(kept.message.id), sealed);
+        self.reindex(None, Some(kept));
     }
 
     /// Deletes a message with its body.
@@ -208,6 +232,7 @@ impl<'a> Draft<'a> {
         let old = kept.clone();
         self.drop_body(&mut kept)?;
         self.overlay.unset(keys::message(kept.message.id))?;
+        self.overlay.unset(keys::accepted(kept.message.id))?;
         self.reindex(Some(&old), None);
         Ok(())
     }
@@ -216,7 +241,7 @@ impl<'a> Draft<'a> {
     pub(super) fn drop_body(&mut self, kept: &mut Kept) -> Result<(), StoreError> {
         let id = kept.message.id;
         match kept.body.take() {
-            Some(BodyPlace::Record) => self.overlay.unset(keys::body(id))?,
+            Some(BodyPlace::Record) => self.overlay.unset(keys::accepted(id))?,
             Some(BodyPlace::File) => {
                 self.overlay.mark(keys::unlink(id));
                 self.effects.unlink.push(id);
@@ -232,14 +257,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Appends events.
-    pub(super) fn append(&mut self, events: Vec<NewEvent>) -> Result<u64, StoreError> {
+    pub(super) fn append(&mut self, events: Vec<NewEvent>) -> u64 {
         for event in events {
             self.meta.seq += 1;
             self.meta.events += 1;
-            let event = rules::numbered(event, self.meta.seq);
-            self.overlay.set(keys::event(event.seq), &encode(&event)?)?;
+            self.events.push(rules::numbered(event, self.meta.seq));
         }
-        Ok(self.meta.seq)
+        self.meta.seq
     }
 
     /// The call is good. The caller gives what comes of it to [`State::apply`].
@@ -249,13 +273,13 @@ impl<'a> Draft<'a> {
             self.meta.roster = crc32fast::hash(&plain);
             self.overlay.set(keys::ROSTER.to_vec(), &plain)?;
         }
-        let finished = Finished { meta: self.meta, roster: self.roster, counted: self.counted };
+        let finished = Finished { meta: self.meta, roster: self.roster, events: self.events, counted: self.counted };
         Ok((finished, self.effects))
     }
 
     fn reindex(&mut self, old: Option<&Kept>, new: Option<&Kept>) {
-        let before = old.map(Kept::indexes).unwrap_or_default();
-        let after = new.map(Kept::indexes).unwrap_or_default();
+        let before = old.map(messages::indexes).unwrap_or_default();
+        let after = new.map(messages::indexes).unwrap_or_default();
         for key in before.iter().filter(|key| !after.contains(key)) {
             self.meta.indexes.remove(key);
             self.overlay.unmark(key.clone());
@@ -280,6 +304,7 @@ impl State {
     pub(super) fn apply(&mut self, finished: Finished, overlay: &mut Overlay) {
         overlay.keep();
         self.meta = finished.meta;
+        self.events.extend(finished.events);
         if let Some(roster) = finished.roster {
             self.roster = roster;
         }
@@ -287,4 +312,20 @@ impl State {
             self.count(message, *more);
         }
     }
+}
+
+/// What the mirror has of the registry, as the store has it now.
+pub(super) fn registry(overlay: &Overlay, roster: &Roster) -> Result<mirror::Registry, StoreError> {
+    let mut registry = mirror::Registry::default();
+    for key in roster.of_kind(keys::CLIENT) {
+        registry.clients.extend(overlay.record(key)?);
+    }
+    for key in roster.of_kind(keys::PROFILE) {
+        registry.profiles.extend(overlay.record(key)?);
+    }
+    for key in roster.of_kind(keys::GATE) {
+        let gate: Option<Gate> = overlay.record(key)?;
+        registry.paused.extend(gate.filter(|gate| gate.reason == HoldReason::Paused));
+    }
+    Ok(registry)
 }

@@ -1,5 +1,5 @@
-//! The records of the database that are not nouns: a message with what belongs to it, the sums that tell whether
-//! anything is lost, the roster of all small records.
+//! The records of the database that are not nouns: the sums that tell whether anything is lost, the roster of all small
+//! records, idempotency keys, counts.
 //!
 //! Each is JSON inside a sealed value: a field is only ever added, with `#[serde(default)]`.
 
@@ -15,33 +15,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::keys;
 use crate::domain::Message;
 use crate::store::{LaneCount, Record};
-
-/// A message and what belongs to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) message: Message,
-    /// Where its octets are; nowhere once they are no longer needed.
-    pub(super) body: Option<BodyPlace>,
-    /// Its idempotency key, as long as that is kept.
-    pub(super) submitted: Option<SubmittedBy>,
-}
-
-impl Kept {
-    /// Its index entries.
-    pub(super) fn indexes(&self) -> Vec<Vec<u8>> {
-        keys::indexes(&self.message, self.submitted.is_some(), self.body.is_some())
-    }
-}
-
-/// Where the octets of a message are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum BodyPlace {
-    /// In a record of the database.
-    Record,
-    /// In a file of their own.
-    File,
-}
 
 /// Names an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +64,8 @@ pub(super) struct Meta {
     pub(super) seq: u64,
     /// How many of the last events are kept.
     pub(super) events: u64,
+    /// In how many records they are.
+    pub(super) event_records: u64,
     /// All index entries.
     pub(super) indexes: Sum,
     /// All messages, each by id and version.
@@ -209,9 +184,8 @@ pub(super) fn record(key: &[u8]) -> Option<Record> {
             let reason = std::str::from_utf8(rest.get(16..)?).ok()?;
             Record::Gate(ProfileId::from_bits(id?), reason.parse::<HoldReason>().ok()?)
         }
-        keys::MESSAGE => Record::Message(MessageId::from_bits(id?)),
-        keys::BODY => Record::Body(MessageId::from_bits(id?)),
-        keys::EVENT => Record::Event(u64::from_be_bytes(rest.try_into().ok()?)),
+        keys::MESSAGE | keys::ACCEPTED => Record::Message(MessageId::from_bits(id?)),
+        keys::EVENTS => Record::Event(u64::from_be_bytes(rest.try_into().ok()?)),
         _ => return None,
     })
 }

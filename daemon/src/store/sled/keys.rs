@@ -3,9 +3,6 @@
 use frankd_proto::{ClientId, GrantId, HoldReason, MessageId, Priority, ProfileId};
 use jiff::Timestamp;
 
-use crate::domain::Message;
-use crate::store::rules::{self, Place};
-
 /// The one record with the generation and the sums.
 pub(super) const META: &[u8] = b"M";
 /// The one record that says which small records there are.
@@ -18,14 +15,16 @@ pub(super) const SLOT: u8 = b's';
 pub(super) const GRANT: u8 = b'g';
 pub(super) const GATE: u8 = b'h';
 
-/// A message.
+/// A message as it was accepted, with its octets if they are few.
+pub(super) const ACCEPTED: u8 = b'a';
+/// A message since its first change.
 pub(super) const MESSAGE: u8 = b'm';
-/// The body of a message, if it is not in a file.
+/// What the seal of a body in a file is bound to; no record.
 pub(super) const BODY: u8 = b'b';
 /// An idempotency key.
 pub(super) const SUBMITTED: u8 = b'k';
-/// An event.
-pub(super) const EVENT: u8 = b'e';
+/// The events of one batch, by the first.
+pub(super) const EVENTS: u8 = b'e';
 /// Counts of a profile.
 pub(super) const COUNT: u8 = b'n';
 /// How many messages of a user are not final.
@@ -41,15 +40,13 @@ pub(super) const DUE: u8 = b'D';
 pub(super) const OPEN: u8 = b'O';
 /// Messages that are claimed.
 pub(super) const CLAIMED: u8 = b'C';
-/// Final messages without an idempotency key, by their end.
-pub(super) const FINAL: u8 = b'F';
 /// Final messages with an idempotency key, by their end.
 pub(super) const NAMED: u8 = b'K';
 /// Final messages with a body, by their end.
 pub(super) const WITH_BODY: u8 = b'B';
 
 /// The kinds of index entries: each has an empty value, and follows from a message alone.
-pub(super) const INDEXES: [u8; 6] = [DUE, OPEN, CLAIMED, FINAL, NAMED, WITH_BODY];
+pub(super) const INDEXES: [u8; 5] = [DUE, OPEN, CLAIMED, NAMED, WITH_BODY];
 
 fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
@@ -84,6 +81,10 @@ pub(super) fn message(id: MessageId) -> Vec<u8> {
     key(MESSAGE, &[&id.bits().to_be_bytes()])
 }
 
+pub(super) fn accepted(id: MessageId) -> Vec<u8> {
+    key(ACCEPTED, &[&id.bits().to_be_bytes()])
+}
+
 pub(super) fn body(id: MessageId) -> Vec<u8> {
     key(BODY, &[&id.bits().to_be_bytes()])
 }
@@ -92,8 +93,8 @@ pub(super) fn submitted(uid: u32, digest: &[u8]) -> Vec<u8> {
     key(SUBMITTED, &[&uid.to_be_bytes(), digest])
 }
 
-pub(super) fn event(seq: u64) -> Vec<u8> {
-    key(EVENT, &[&seq.to_be_bytes()])
+pub(super) fn events(first: u64) -> Vec<u8> {
+    key(EVENTS, &[&first.to_be_bytes()])
 }
 
 pub(super) fn count(profile: ProfileId) -> Vec<u8> {
@@ -131,6 +132,27 @@ pub(super) fn open(profile: ProfileId) -> Vec<u8> {
     key(OPEN, &[&profile.bits().to_be_bytes()])
 }
 
+/// The entry of a message that is not final.
+pub(super) fn open_entry(profile: ProfileId, id: MessageId) -> Vec<u8> {
+    key(OPEN, &[&profile.bits().to_be_bytes(), &id.bits().to_be_bytes()])
+}
+
+/// The entry of a message that can be claimed.
+pub(super) fn due(profile: ProfileId, priority: Priority, at: Timestamp, id: MessageId) -> Vec<u8> {
+    let (profile, id) = (profile.bits().to_be_bytes(), id.bits().to_be_bytes());
+    key(DUE, &[&profile, &[rank(priority)], &moment(at), &id])
+}
+
+/// The entry of a message that is claimed.
+pub(super) fn claimed(id: MessageId) -> Vec<u8> {
+    key(CLAIMED, &[&id.bits().to_be_bytes()])
+}
+
+/// The entry of a final message in an index by end.
+pub(super) fn by_end(kind: u8, ended: Timestamp, id: MessageId) -> Vec<u8> {
+    key(kind, &[&moment(ended), &id.bits().to_be_bytes()])
+}
+
 /// The first key of `kind` at or after a moment.
 pub(super) fn ended(kind: u8, at: Timestamp) -> Vec<u8> {
     key(kind, &[&moment(at)])
@@ -147,33 +169,6 @@ pub(super) fn due_at(key: &[u8]) -> Option<Timestamp> {
     let mut wide = [0; 16];
     wide[4..].copy_from_slice(octets);
     Timestamp::from_nanosecond(i128::from_be_bytes(wide) - MOMENT_ZERO).ok()
-}
-
-/// Which index entries a message has: one that was submitted under a key, one whose body is kept.
-pub(super) fn indexes(message: &Message, named: bool, with_body: bool) -> Vec<Vec<u8>> {
-    let (profile, id) = (message.profile.bits().to_be_bytes(), message.id.bits().to_be_bytes());
-    let place = rules::place(message);
-    if place == Place::Final {
-        let ended = moment(ended_at(message));
-        let by_end = if named { NAMED } else { FINAL };
-        let mut keys = vec![key(by_end, &[&ended, &id])];
-        if with_body {
-            keys.push(key(WITH_BODY, &[&ended, &id]));
-        }
-        return keys;
-    }
-    let mut keys = vec![key(OPEN, &[&profile, &id])];
-    match place {
-        Place::Due => keys.push(key(DUE, &[&profile, &[rank(message.priority)], &moment(message.due_at), &id])),
-        Place::Claimed => keys.push(key(CLAIMED, &[&id])),
-        Place::Held | Place::InDoubt | Place::Final => {}
-    }
-    keys
-}
-
-/// When a final message ended.
-fn ended_at(message: &Message) -> Timestamp {
-    message.ended_at.unwrap_or(message.queued_at)
 }
 
 /// Written on the disk: never change a number.
@@ -202,11 +197,7 @@ mod tests {
     #[test]
     fn keys_sort_as_moments_do_and_give_them_back() {
         let moments = [Timestamp::MIN, Timestamp::UNIX_EPOCH, sample::at(0), sample::at(1), Timestamp::MAX];
-        let keys = moments.map(|at| {
-            let mut message = sample::message(1, 1);
-            message.due_at = at;
-            indexes(&message, false, false).into_iter().find(|key| key[0] == DUE).unwrap()
-        });
+        let keys = moments.map(|at| due(sample::profile_id(1), Priority::Normal, at, sample::message_id(1)));
         assert!(keys.is_sorted());
         for (key, at) in keys.iter().zip(moments) {
             assert_eq!(due_at(key), Some(at));

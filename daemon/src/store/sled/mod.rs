@@ -1,20 +1,20 @@
 //! The store on sled.
 //!
 //! Under the state directory lie `store/` (the database), `bodies/`, `mirror/`, and four files: `lock`, `key-check`,
-//! `generation`, and, unless the key is a credential, `master-key`. One thread writes ([`writer`]), reads go beside it.
+//! `generation`, and, unless the key is a credential, `master-key`. One thread writes (`writer`), reads go beside it.
 //!
 //! What sled does not promise, this module adds: a sync that survives a power cut, records that never become files of
-//! sled's own, and a start that notices when something is missing or old instead of going on without it ([`start`]).
+//! sled's own, and a start that notices when something is missing or old instead of going on without it (`start`).
 
 mod bodies;
 mod calls;
 mod draft;
 mod kept;
 mod keys;
+mod messages;
 mod pages;
 mod reader;
 mod recover;
-mod registry;
 mod salvage;
 mod stamp;
 mod start;
@@ -33,7 +33,7 @@ use tokio::sync::{oneshot, watch};
 
 use self::bodies::Bodies;
 use self::calls::Incoming;
-use self::kept::{BodyPlace, Kept};
+use self::messages::{BodyPlace, Kept};
 use self::reader::Reader;
 use self::writer::{Call, Shared};
 use super::disk;
@@ -170,19 +170,18 @@ impl Store for SledStore {
                 body: Some(place),
                 submitted: new.idempotency.as_ref().map(calls::submitted_by),
             };
-            let mut incoming = Incoming {
-                sealed: self.sealer.seal(&keys::message(id), &pages::encode(&kept)?),
+            let body = if place == BodyPlace::Record { &*new.body } else { &[] };
+            let plain = messages::accepted(&kept, body)?;
+            let incoming = Incoming {
+                sealed: self.sealer.seal(&keys::accepted(id), &plain),
                 kept,
-                body: None,
                 digest: new.idempotency.map_or([0; 32], |key| key.digest),
                 max_messages: new.max_messages,
                 max_of_uid: new.max_of_uid,
                 event: new.event,
             };
             let mut file = None;
-            if place == BodyPlace::Record {
-                incoming.body = Some(self.sealer.seal(&keys::body(id), &new.body));
-            } else {
+            if place == BodyPlace::File {
                 let bodies = self.bodies.clone();
                 let write = move || {
                     let written = bodies.write(id, &new.body).map_err(|e| writer::disk_error(&e))?;

@@ -3,7 +3,7 @@
 //! A value is its format version, the number of its further parts, and the first piece of what is sealed. No value is
 //! over 4 KiB: the engine puts larger pages into files that it never syncs.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,17 @@ const PIECE: usize = 4096;
 /// How often a reader starts again when a writer was faster.
 const TRIES: usize = 16;
 
+/// Where records are read.
+pub(super) trait Plain {
+    /// Reads what is sealed in a record.
+    fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError>;
+
+    /// Reads a record.
+    fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        self.plain(key)?.map(|plain| decode(key, &plain)).transpose()
+    }
+}
+
 /// The database with its records unsealed.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
@@ -29,14 +40,8 @@ pub(super) struct Pages {
     pub(super) sealer: Sealer,
 }
 
-impl Pages {
-    /// Reads a record.
-    pub(super) fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        self.plain(key)?.map(|plain| decode(key, &plain)).transpose()
-    }
-
-    /// Reads what is sealed in a record.
-    pub(super) fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+impl Plain for Pages {
+    fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let mut head = self.raw(key)?;
         for _ in 0..TRIES {
             let Some(found) = head else { return Ok(None) };
@@ -52,7 +57,9 @@ impl Pages {
         }
         Err(StoreError::Failed(format!("{} changes all the time", Shown(key))))
     }
+}
 
+impl Pages {
     /// Keys that begin with `prefix`.
     pub(super) fn keys(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Result<IVec, StoreError>> + use<> {
         self.tree.scan_prefix(prefix).keys().map(|key| key.map_err(failed))
@@ -93,12 +100,14 @@ fn split_head(head: &[u8]) -> Option<(u16, &[u8])> {
     }
 }
 
-fn decode<T: DeserializeOwned>(key: &[u8], plain: &[u8]) -> Result<T, StoreError> {
+/// A record of its JSON.
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], plain: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(plain)
         .map_err(|error| damaged(key, &format!("line {} column {}", error.line(), error.column())))
 }
 
-fn damaged(key: &[u8], cause: &str) -> StoreError {
+/// A record that cannot be read.
+pub(super) fn damaged(key: &[u8], cause: &str) -> StoreError {
     match record(key) {
         Some(record) => StoreError::Damaged { record, cause: cause.to_owned() },
         None => StoreError::Failed(format!("{}: {cause}", Shown(key))),
@@ -117,7 +126,7 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Result<Zeroizing<Vec<u8>>, Sto
     Ok(plain)
 }
 
-type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+type Writes = HashMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// Changes on their way into the database: those of one call over those of its group over what is there.
 #[derive(Debug)]
@@ -127,17 +136,18 @@ pub(super) struct Overlay {
     group: Writes,
 }
 
+/// Records as they are after all changes.
+impl Plain for Overlay {
+    fn plain(&self, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let Some(head) = self.raw(key)? else { return Ok(None) };
+        let plain = unseal(&self.pages.sealer, key, &head, |part| self.raw(part))?;
+        plain.map(Some).ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))
+    }
+}
+
 impl Overlay {
     pub(super) fn new(pages: Pages) -> Self {
         Self { pages, draft: Writes::new(), group: Writes::new() }
-    }
-
-    /// Reads a record as it is after all changes.
-    pub(super) fn record<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        let Some(head) = self.raw(key)? else { return Ok(None) };
-        let plain = unseal(&self.pages.sealer, key, &head, |part| self.raw(part))?;
-        let plain = plain.ok_or_else(|| damaged(key, "its seal is broken or a part is missing"))?;
-        decode(key, &plain).map(Some)
     }
 
     /// Whether a record is there.
@@ -152,18 +162,25 @@ impl Overlay {
     }
 
     /// Writes a record that is sealed already.
+    #[expect(clippy::needless_pass_by_value, reason = "a key is made for its one call, as in `set`")]
     pub(super) fn set_sealed(&mut self, key: Vec<u8>, sealed: &[u8]) -> Result<(), StoreError> {
         let old_parts = self.parts(&key)?;
+        let parts = self.insert(key.clone(), sealed);
+        self.remove_parts(&key, parts, old_parts);
+        Ok(())
+    }
+
+    /// Writes a record that is not there yet. Gives the number of its parts after the first.
+    pub(super) fn insert(&mut self, key: Vec<u8>, sealed: &[u8]) -> u16 {
         let (first, rest) = sealed.split_at(sealed.len().min(PIECE - HEAD));
         let mut parts = 0;
         for piece in rest.chunks(PIECE) {
             parts += 1;
             self.draft.insert(keys::part(&key, parts), Some(piece.to_vec()));
         }
-        self.remove_parts(&key, parts, old_parts);
         let [a, b] = parts.to_be_bytes();
         self.draft.insert(key, Some([&[FORMAT, a, b], first].concat()));
-        Ok(())
+        parts
     }
 
     /// Deletes a record.
@@ -186,7 +203,7 @@ impl Overlay {
 
     /// The call is good: its changes belong to the group.
     pub(super) fn keep(&mut self) {
-        self.group.append(&mut self.draft);
+        self.group.extend(self.draft.drain());
     }
 
     /// The call is not good: its changes are forgotten.

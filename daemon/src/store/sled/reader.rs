@@ -6,9 +6,10 @@ use frankd_proto::{MessageId, Priority, ProfileId};
 use serde::de::DeserializeOwned;
 
 use super::bodies::Bodies;
-use super::kept::{BodyPlace, Count, Kept};
+use super::kept::Count;
 use super::keys;
-use super::pages::Pages;
+use super::messages::{self, BodyPlace, Kept};
+use super::pages::{Pages, Plain as _, failed};
 use crate::domain::{Message, StoredEvent};
 use crate::store::{Lane, LaneCount, MessageFilter, MessagePage, Record, Snapshot, StoreError, rules};
 
@@ -52,25 +53,15 @@ impl Reader {
     }
 
     pub(super) fn messages(&self, filter: &MessageFilter) -> Result<MessagePage, StoreError> {
-        // The index of one profile's open messages sorts by id too, and is the shorter way.
-        let prefix = match filter.profile {
-            Some(profile) if filter.waiting => keys::open(profile),
-            _ => vec![keys::MESSAGE],
-        };
         let before = filter.before.unwrap_or(MessageId::from_bits(u128::MAX));
-        let end = [&prefix[..], &before.bits().to_be_bytes()].concat();
         let mut page = MessagePage::default();
         let mut last = None;
-        let range = self.pages.tree.range(prefix..end).keys().rev();
-        for (looked_at, key) in range.enumerate() {
+        for (looked_at, id) in self.newest(filter, before).enumerate() {
             if page.messages.len() == filter.limit || looked_at == rules::LOOKED_AT {
                 page.next = last;
                 break;
             }
-            let key = key.map_err(super::pages::failed)?;
-            let Some(id) = keys::last_id(&key).map(MessageId::from_bits) else {
-                continue;
-            };
+            let id = id?;
             last = Some(id);
             // Between the two reads it may have gone.
             if let Some(message) = self.message(id)?
@@ -91,8 +82,8 @@ impl Reader {
             };
             match place {
                 BodyPlace::Record => {
-                    if let Some(body) = self.pages.plain(&keys::body(id))? {
-                        return Ok(Some(body.to_vec()));
+                    if let Some(body) = messages::body(&self.pages, id)? {
+                        return Ok(Some(body));
                     }
                 }
                 BodyPlace::File => match self.bodies.read(id) {
@@ -129,31 +120,58 @@ impl Reader {
         Ok(counts)
     }
 
-    /// Events from `since` on, up to the one that is known to be on disk.
+    /// Events after `since`, up to the one that is known to be on disk.
     pub(super) fn events(&self, since: u64, last: u64, limit: usize) -> Result<(Vec<StoredEvent>, u64), StoreError> {
-        let oldest = self.pages.keys(&[keys::EVENT]).next().transpose()?;
-        let oldest = oldest.and_then(|key| key.last_chunk().map(|seq| u64::from_be_bytes(*seq)));
-        let oldest = oldest.filter(|seq| *seq <= last).unwrap_or(last.saturating_add(1));
+        let first = |key: &[u8]| key.last_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
+        let oldest = self.pages.keys(&[keys::EVENTS]).next().transpose()?;
+        let oldest = oldest.map(|key| first(&key)).filter(|seq| *seq <= last).unwrap_or(last.saturating_add(1));
+        let mut next = since.saturating_add(1).max(oldest);
         let mut events = Vec::new();
-        for seq in since.saturating_add(1).max(oldest)..=last {
-            if events.len() == limit {
-                break;
-            }
-            match self.pages.record(&keys::event(seq))? {
-                Some(event) => events.push(event),
-                // A sweep was faster.
-                None if events.is_empty() => {}
-                None => {
-                    let cause = "it is not there, but the ones around it are".to_owned();
-                    return Err(StoreError::Damaged { record: Record::Event(seq), cause });
+        // The record with the next event begins at or before it.
+        let after = keys::events(next.saturating_add(1));
+        let begin = self.pages.tree.range(vec![keys::EVENTS]..after).keys().next_back().transpose().map_err(failed)?;
+        let begin = begin.map_or_else(|| keys::events(next), |key| key.to_vec());
+        for key in self.pages.tree.range(begin..vec![keys::EVENTS + 1]).keys() {
+            let key = key.map_err(failed)?;
+            // None: a sweep was faster.
+            let batch: Vec<StoredEvent> = self.pages.record(&key)?.unwrap_or_default();
+            let wanted = next;
+            for event in batch.into_iter().skip_while(|event| event.seq < wanted) {
+                if events.len() == limit || event.seq > last {
+                    return Ok((events, oldest));
                 }
+                if event.seq != next && !events.is_empty() {
+                    let cause = "it is not there, but the ones around it are".to_owned();
+                    return Err(StoreError::Damaged { record: Record::Event(next), cause });
+                }
+                next = event.seq + 1;
+                events.push(event);
             }
         }
         Ok((events, oldest))
     }
 
+    /// Ids that a list looks at.
+    fn newest(
+        &self,
+        filter: &MessageFilter,
+        before: MessageId,
+    ) -> Box<dyn Iterator<Item = Result<MessageId, StoreError>>> {
+        match filter.profile {
+            // The index of one profile's open messages sorts by id too, and is the shorter way.
+            Some(profile) if filter.waiting => {
+                let range = keys::open(profile)..keys::open_entry(profile, before);
+                let keys = self.pages.tree.range(range).keys().rev();
+                Box::new(keys.filter_map(|key| {
+                    key.map(|key| keys::last_id(&key).map(MessageId::from_bits)).map_err(failed).transpose()
+                }))
+            }
+            _ => Box::new(messages::newest(&self.pages, before)),
+        }
+    }
+
     fn kept(&self, id: MessageId) -> Result<Option<Kept>, StoreError> {
-        self.pages.record(&keys::message(id))
+        messages::kept(&self.pages, id)
     }
 
     /// Profiles with messages that are not final.

@@ -15,12 +15,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use frankd_proto::{HoldReason, Name, ProfileId};
+use frankd_proto::{HoldReason, MessageId, Name, ProfileId};
 use jiff::Timestamp;
 
 use super::bodies::Bodies;
 use super::draft::{Draft, State};
-use super::kept::{BodyPlace, Kept};
+use super::messages::{self, BodyPlace};
 use super::pages::{Overlay, Pages, encode};
 use super::salvage::Salvage;
 use super::stamp::Stamp;
@@ -119,8 +119,9 @@ fn attempt(options: &OpenOptions, read_store: bool) -> Option<Result<Recovered, 
     let (sender, result) = mpsc::channel();
     let options = options.clone();
     let work = move || {
-        let built = catch_unwind(AssertUnwindSafe(|| rebuild(&options, read_store)));
-        drop(built.map(|built| sender.send(built)));
+        if let Ok(built) = catch_unwind(AssertUnwindSafe(|| rebuild(&options, read_store))) {
+            drop(sender.send(built));
+        }
     };
     thread::Builder::new().name("store-recover".to_owned()).spawn(work).ok()?;
     wait(&result).ok()
@@ -367,10 +368,9 @@ fn write_messages(
         message.hold.get_or_insert_with(|| OperatorHold { since: now, reason: Some(HELD.to_owned()) });
         kept.submitted = None;
         let mut draft = Draft::new(overlay, state);
-        if let Some(body) = body {
-            draft.overlay.set(keys::body(kept.message.id), &body)?;
-        }
-        draft.put_kept(None, kept, None)?;
+        let plain = messages::accepted(&kept, &body.unwrap_or_default())?;
+        let sealed = draft.overlay.pages.sealer.seal(&keys::accepted(kept.message.id), &plain);
+        draft.insert_kept(&kept, &sealed);
         let (finished, _) = draft.finish()?;
         state.apply(finished, overlay);
         back += 1;
@@ -385,9 +385,8 @@ fn write_messages(
 /// Gives the new store its bodies. A file has two names then: the damaged store keeps all of its own.
 fn link_bodies(pages: &Pages, old: &Layout, new: &Layout, sealer: &Sealer) -> Result<(), RecoverError> {
     let bodies = Bodies::open(&new.bodies, sealer.clone()).map_err(io_error("make its directory"))?;
-    for key in pages.keys(&[keys::MESSAGE]) {
-        let kept: Option<Kept> = pages.record(&key?)?;
-        if let Some(kept) = kept
+    for id in messages::newest(pages, MessageId::from_bits(u128::MAX)) {
+        if let Some(kept) = messages::kept(pages, id?)?
             && kept.body == Some(BodyPlace::File)
         {
             let name = kept.message.id.to_string();
@@ -428,7 +427,7 @@ fn finish_swap(layout: &Layout) -> Result<Option<PathBuf>, RecoverError> {
 /// The directory for the damaged store: the next free number. One that a cut-short recovery has begun is used on.
 fn aside(root: &Path) -> io::Result<PathBuf> {
     let path = |n: u32| root.join(format!("damaged-{n}"));
-    let next = (1..).find(|n| !path(*n).exists()).unwrap_or(u32::MAX);
+    let next = (1..u32::MAX).find(|n| !path(*n).exists()).unwrap_or(u32::MAX);
     let last = path(next.saturating_sub(1).max(1));
     let path = if last.exists() && !last.join(Layout::KEY_CHECK).exists() { last } else { path(next) };
     disk::create_directory(&path)?;

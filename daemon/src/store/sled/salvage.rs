@@ -7,13 +7,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use frankd_proto::MessageId;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::bodies::Bodies;
-use super::kept::{BodyPlace, Count, Kept, Meta, Roster};
+use super::kept::{Count, Meta, Roster};
 use super::keys;
-use super::pages::Pages;
+use super::messages::{self, BodyPlace, Kept};
+use super::pages::{Pages, Plain as _};
 use super::stamp::Stamp;
 use super::start::open_engine;
 use super::verify::verify;
@@ -66,14 +68,13 @@ impl Salvage {
     pub(super) fn messages(&self) -> impl Iterator<Item = (Kept, Option<Vec<u8>>)> {
         self.database.iter().flat_map(|(pages, bodies)| {
             // A page that cannot be read ends the walk: what lies behind it counts as gone.
-            let keys = pages.keys(&[keys::MESSAGE]).map_while(Result::ok);
-            keys.filter_map(|key| {
-                let kept = pages.record::<Kept>(&key).ok().flatten().filter(|kept| !kept.message.is_final())?;
-                let id = kept.message.id;
+            let ids = messages::newest(pages, MessageId::from_bits(u128::MAX)).map_while(Result::ok);
+            ids.filter_map(|id| {
+                let kept = messages::kept(pages, id).ok().flatten().filter(|kept| !kept.message.is_final())?;
                 match kept.body? {
                     BodyPlace::Record => {
-                        let body = pages.plain(&keys::body(id)).ok().flatten()?;
-                        Some((kept, Some(body.to_vec())))
+                        let body = messages::body(pages, id).ok().flatten()?;
+                        Some((kept, Some(body)))
                     }
                     BodyPlace::File => bodies.read(id).ok().flatten().map(|_| (kept, None)),
                 }

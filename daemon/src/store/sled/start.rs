@@ -15,10 +15,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::bodies::Bodies;
-use super::draft::{Draft, State};
-use super::pages::{Overlay, Pages};
+use super::draft::{Draft, State, registry};
+use super::pages::{Overlay, Pages, Plain as _};
 use super::reader::Reader;
-use super::registry;
 use super::stamp::Stamp;
 use super::verify::verify;
 use super::writer::{Shared, SyncFile, Writer};
@@ -270,6 +269,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
         clock: options.clock,
         unlinked: Vec::new(),
         orphans: None,
+        swept_to: None,
         placed_bodies: false,
         layout,
         lock,
@@ -331,7 +331,7 @@ fn compare(mirror: &Mirror, pages: &Pages, state: &State) -> Result<Option<mirro
         let good = copy.is_some_and(|copy| Some(&copy.content) == slot.as_ref() && Some(copy.generation) == indexed);
         changes.slots.extend(slot.filter(|_| !good));
     }
-    let registry = registry::of_store(&Overlay::new(pages.clone()), &state.roster)?;
+    let registry = registry(&Overlay::new(pages.clone()), &state.roster)?;
     let copy = mirror.registry().ok().flatten();
     if let Some(copy) = &copy {
         older("the copy of the registry", copy.generation);

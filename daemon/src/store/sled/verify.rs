@@ -2,17 +2,18 @@
 //!
 //! sled opens a damaged file in about half of the cases without a word, with some or all of it gone or old. So the record
 //! of the generation says how much there must be, the roster names each small record with a checksum of its content, and
-//! the side file says how far the store had come. Bodies are not read.
+//! the side file says how far the store had come. Bodies in files are not
+//! read.
 
-use std::collections::BTreeSet;
-
-use frankd_proto::ProfileId;
+use frankd_proto::{MessageId, ProfileId};
 
 use super::draft::State;
-use super::kept::{Kept, Meta, Roster, Shown, Sum, mark_of_message};
+use super::kept::{Meta, Roster, Shown, Sum, mark_of_message};
 use super::keys;
-use super::pages::Pages;
+use super::messages;
+use super::pages::{Pages, Plain as _};
 use super::stamp::Stamp;
+use crate::domain::StoredEvent;
 use crate::store::StoreError;
 
 /// Up to this many messages are all read at the start. More are looked at when they are needed.
@@ -38,14 +39,11 @@ pub(super) fn verify(pages: &Pages, stamp: &Stamp) -> Result<State, Vec<String>>
 
 fn read(pages: &Pages, stamp: &Stamp, findings: &mut Vec<String>) -> Result<State, StoreError> {
     let mut state = State::default();
-    match pages.record::<Meta>(keys::META)? {
-        Some(meta) => state.meta = meta,
-        None => {
-            findings.push("the record of the generation is missing, with everything else".to_owned());
-            return Ok(state);
-        }
-    }
-    let meta = state.meta;
+    let Some(meta) = pages.record::<Meta>(keys::META)? else {
+        findings.push("the record of the generation is missing, with everything else".to_owned());
+        return Ok(state);
+    };
+    state.meta = meta;
     if meta.generation < stamp.generation {
         findings.push(format!(
             "the store went back in time: it is at generation {}, and was at {}",
@@ -111,9 +109,8 @@ fn check_messages(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Res
     }
     let mut sum = Sum::default();
     // Point reads: walking over the values would leave all of them in memory.
-    for key in pages.keys(&[keys::MESSAGE]) {
-        let key = key?;
-        match pages.record::<Kept>(&key) {
+    for id in messages::newest(pages, MessageId::from_bits(u128::MAX)) {
+        match messages::kept(pages, id?) {
             Ok(Some(kept)) => sum.add(&mark_of_message(&kept.message)),
             Ok(None) => {}
             Err(StoreError::Damaged { record, cause }) => findings.push(format!("{record}: {cause}")),
@@ -131,27 +128,26 @@ fn check_messages(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Res
 }
 
 fn check_events(pages: &Pages, meta: &Meta, findings: &mut Vec<String>) -> Result<(), StoreError> {
-    if meta.events == 0 {
-        return Ok(());
+    let mut keys = pages.keys(&[keys::EVENTS]);
+    let first = keys.next().transpose()?;
+    let last = keys.next_back().transpose()?.or_else(|| first.clone());
+    let seq = |key: &[u8]| key.last_chunk().map_or(0, |seq| u64::from_be_bytes(*seq));
+    let oldest = meta.seq + 1 - meta.events.min(meta.seq);
+    if meta.events > 0 && first.as_ref().map(|key| seq(key)) != Some(oldest) {
+        findings.push(format!("event {oldest} is missing"));
     }
-    for seq in BTreeSet::from([meta.seq + 1 - meta.events.min(meta.seq), meta.seq]) {
-        match pages.plain(&keys::event(seq)) {
-            Ok(Some(_)) => {}
-            Ok(None) => findings.push(format!("event {seq} is missing")),
-            Err(StoreError::Damaged { record, cause }) => findings.push(format!("{record}: {cause}")),
-            Err(error) => return Err(error),
+    if let Some(key) = last {
+        let batch: Vec<StoredEvent> = pages.record(&key)?.unwrap_or_default();
+        if batch.last().map(|event| event.seq) != Some(meta.seq) {
+            findings.push(format!("event {} is missing", meta.seq));
         }
     }
-    if meta.events > MESSAGES {
+    if meta.event_records > MESSAGES {
         return Ok(());
     }
-    let mut found = 0;
-    for key in pages.keys(&[keys::EVENT]) {
-        key?;
-        found += 1;
-    }
-    if found != meta.events {
-        findings.push(format!("the events are not whole: {found} of {}", meta.events));
+    let found = pages.keys(&[keys::EVENTS]).try_fold(0, |found, key| key.map(|_| found + 1))?;
+    if found != meta.event_records {
+        findings.push(format!("the events are not whole: {found} of {} records", meta.event_records));
     }
     Ok(())
 }

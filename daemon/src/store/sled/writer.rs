@@ -18,9 +18,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::bodies::{Bodies, Written};
 use super::calls::Incoming;
-use super::draft::{Draft, Effects, State};
-use super::kept::BodyPlace;
+use super::draft::{Draft, Effects, State, registry};
 use super::keys;
+use super::messages::BodyPlace;
 use super::pages::Overlay;
 use super::stamp::Stamp;
 use crate::clock::{Instant, SharedClock};
@@ -99,6 +99,8 @@ pub(super) struct Writer {
     pub(super) unlinked: Vec<MessageId>,
     /// Bodies that were not looked at yet.
     pub(super) orphans: Option<Box<dyn Iterator<Item = MessageId> + Send>>,
+    /// Messages up to this one were looked at by the sweep that is under way.
+    pub(super) swept_to: Option<MessageId>,
     pub(super) placed_bodies: bool,
     pub(super) lock: Lock,
 }
@@ -259,13 +261,13 @@ impl Writer {
         for change in changes {
             draft.change(change)?;
         }
-        let seq = draft.append(events)?;
+        let seq = draft.append(events);
         let (finished, mut effects) = draft.finish()?;
         let mut prepared = None;
         if effects.mirrored() {
             let roster = finished.roster(&self.state);
             let changes = mirror::Changes {
-                registry: effects.registry.then(|| super::registry::of_store(&self.overlay, roster)).transpose()?,
+                registry: effects.registry.then(|| registry(&self.overlay, roster)).transpose()?,
                 slots: std::mem::take(&mut effects.slots),
                 dropped: std::mem::take(&mut effects.dropped),
             };
@@ -309,8 +311,11 @@ impl Writer {
         self.land()?;
         let mut draft = Draft::new(&mut self.overlay, &self.state);
         let mut more = draft.sweep(retention)?;
+        let swept_to = draft.sweep_messages(retention, self.swept_to)?;
         let (finished, effects) = draft.finish()?;
         self.state.apply(finished, &mut self.overlay);
+        self.swept_to = swept_to;
+        more |= swept_to.is_some();
         more |= self.sweep_orphans(ORPHANS)?;
         Ok((more, effects))
     }
@@ -337,7 +342,7 @@ impl Writer {
         if let Some(cause) = self.shared.read_only() {
             return Err(StoreError::ReadOnly(cause));
         }
-        if self.overlay.waiting() == 0 {
+        if self.overlay.waiting() == 0 && !self.state.has_events() {
             return Ok(());
         }
         self.land_at_once()

@@ -112,7 +112,7 @@ async fn open_damaged(original: &Path, all: &Told, damage: impl FnOnce(&mut Vec<
 #[tokio::test]
 async fn a_truncated_database_is_never_opened_with_a_part_of_it() {
     let (directory, all) = filled().await;
-    let length = usize::try_from(fs::metadata(directory.path().join("store/db")).unwrap().len()).unwrap();
+    let length = fs::read(directory.path().join("store/db")).unwrap().len();
     let mut refused = 0;
     for cut in (0..8).map(|n| length * n / 8).chain([length - 4096, length - 1]) {
         let why = open_damaged(directory.path(), &all, |content| content.truncate(cut)).await;
@@ -124,7 +124,7 @@ async fn a_truncated_database_is_never_opened_with_a_part_of_it() {
 #[tokio::test]
 async fn a_zeroed_page_is_never_opened_over() {
     let (directory, all) = filled().await;
-    let length = usize::try_from(fs::metadata(directory.path().join("store/db")).unwrap().len()).unwrap();
+    let length = fs::read(directory.path().join("store/db")).unwrap().len();
     let mut refused = 0;
     for page in (0..length / 4096).step_by(length / 4096 / 24 + 1) {
         let zero = |content: &mut Vec<u8>| content[page * 4096..][..4096].fill(0);
@@ -152,8 +152,6 @@ async fn a_flipped_bit_is_never_read_as_something_else() {
 }
 
 /// Changes the database behind the store's back, as an engine does that opens over damage. Gives why it is refused then.
-type Tamper = Box<dyn FnOnce(&sled::Db)>;
-
 fn tampered(original: &Path, tamper: impl FnOnce(&sled::Db)) -> String {
     let copy = copied(original);
     let (database, _file) = start::open_engine(&copy.path().join("store")).unwrap();
@@ -167,60 +165,64 @@ fn tampered(original: &Path, tamper: impl FnOnce(&sled::Db)) -> String {
 }
 
 #[tokio::test]
-async fn whatever_is_missing_or_old_is_named() {
+async fn whatever_is_missing_is_named() {
+    let (directory, _) = filled().await;
+    let why = tampered(directory.path(), |database| database.clear().unwrap());
+    assert!(why.contains("missing, with everything else"), "{why}");
+    let client = sample::client(1, "client-1").unwrap().id;
+    for (kind, expected) in [
+        (keys::CLIENT, format!("client {client} (client-1) is missing")),
+        (keys::PROFILE, format!("profile {} (profile-1) is missing", sample::profile_id(1))),
+        (keys::SLOT, format!("token slot of {} is missing", sample::profile_id(1))),
+        (keys::GRANT, format!("grant {} is missing", sample::grant(1).id)),
+        (keys::GATE, format!("gate host_fault of {} is missing", sample::profile_id(1))),
+        (keys::DUE, "the indexes of the queue are not whole".to_owned()),
+        (keys::OPEN, "the indexes of the queue are not whole".to_owned()),
+        (keys::ACCEPTED, "the messages are not whole".to_owned()),
+        (keys::MESSAGE, "the messages are not whole".to_owned()),
+        (keys::EVENTS, "event 1 is missing".to_owned()),
+        (keys::COUNT, "the counts of the queue are missing or old".to_owned()),
+        (keys::USER, "the counts of the queue are missing or old".to_owned()),
+    ] {
+        let why = tampered(directory.path(), |database| {
+            let first = database.scan_prefix([kind]).keys().next().unwrap().unwrap();
+            database.remove(first).unwrap();
+        });
+        assert!(why.contains(&expected), "{expected}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_old_or_misplaced_is_named() {
     let (directory, all) = filled().await;
     let old = copied(directory.path());
     let store = SledStore::open(options(directory.path())).unwrap();
-    let mut message = all.messages.last().unwrap().clone();
+    let mut message = all.messages.iter().find(|message| message.version > 1).unwrap().clone();
     message.version += 1;
+    let (id, client) = (message.id, sample::client(5, "client-5").unwrap().id);
     let changes = vec![
         Change::PutSlot { slot: Box::new(sample::slot(2, 2)), expected: Some(1) },
-        Change::PutMessage { expected: message.version - 1, message: Box::new(message.clone()) },
-        Change::DeleteClient { id: sample::client(5, "client-5").unwrap().id, expected: 1 },
+        Change::PutMessage { expected: message.version - 1, message: Box::new(message) },
+        Change::DeleteClient { id: client, expected: 1 },
     ];
     store.commit(changes, Vec::new()).await.unwrap();
     store.close().await.unwrap();
-    let (before, _file) = start::open_engine(&old.path().join("store")).unwrap();
-    let first = |kind: u8| move |db: &sled::Db| db.scan_prefix([kind]).keys().next().unwrap().unwrap();
-    let delete = |kind: u8| move |db: &sled::Db| drop(db.remove(first(kind)(db)).unwrap());
-    let bring_back = |key: Vec<u8>| {
-        let value = before.get(&key).unwrap().unwrap();
-        move |db: &sled::Db| drop(db.insert(key, value).unwrap())
-    };
+    let (old, _file) = start::open_engine(&old.path().join("store")).unwrap();
     let slot = sample::profile_id(2);
-    let client = sample::client(5, "client-5").unwrap().id;
-    let cases: Vec<(Tamper, String)> = vec![
-        (Box::new(|db| db.clear().unwrap()), "missing, with everything else".to_owned()),
-        (
-            Box::new(delete(keys::CLIENT)),
-            format!("client {} (client-1) is missing", sample::client(1, "a").unwrap().id),
-        ),
-        (Box::new(delete(keys::PROFILE)), format!("profile {} (profile-1) is missing", sample::profile_id(1))),
-        (Box::new(delete(keys::SLOT)), format!("token slot of {} is missing", sample::profile_id(1))),
-        (Box::new(delete(keys::GRANT)), format!("grant {} is missing", sample::grant(1).id)),
-        (Box::new(delete(keys::GATE)), "gate host_fault of".to_owned()),
-        (Box::new(delete(keys::DUE)), "the indexes of the queue are not whole".to_owned()),
-        (Box::new(delete(keys::OPEN)), "the indexes of the queue are not whole".to_owned()),
-        (Box::new(delete(keys::FINAL)), "the indexes of the queue are not whole".to_owned()),
-        (Box::new(delete(keys::MESSAGE)), "the messages are not whole".to_owned()),
-        (Box::new(delete(keys::EVENT)), "event 1 is missing".to_owned()),
-        (Box::new(delete(keys::COUNT)), "the counts of the queue".to_owned()),
-        (Box::new(delete(keys::USER)), "the counts of the queue".to_owned()),
-        (Box::new(bring_back(keys::slot(slot))), format!("token slot of {slot} is an old version")),
-        (Box::new(bring_back(keys::message(message.id))), "the messages are not whole".to_owned()),
-        (Box::new(bring_back(keys::client(client))), format!("client {client} was deleted and is there again")),
-        (Box::new(bring_back(keys::ROSTER.to_vec())), "the roster".to_owned()),
-        (Box::new(bring_back(keys::META.to_vec())), "went back in time".to_owned()),
-        (
-            Box::new(move |db| {
-                let other = db.get(keys::slot(sample::profile_id(3))).unwrap().unwrap();
-                db.insert(keys::slot(slot), other).unwrap();
-            }),
-            format!("token slot of {slot} is damaged"),
-        ),
-    ];
-    for (tamper, expected) in cases {
-        let why = tampered(directory.path(), tamper);
+    for (key, expected) in [
+        (keys::slot(slot), format!("token slot of {slot} is an old version")),
+        (keys::message(id), "the messages are not whole".to_owned()),
+        (keys::client(client), format!("client {client} was deleted and is there again")),
+        (keys::ROSTER.to_vec(), "the roster of clients, profiles and tokens is missing or old".to_owned()),
+        (keys::META.to_vec(), "went back in time".to_owned()),
+    ] {
+        let before = old.get(&key).unwrap().unwrap();
+        let why = tampered(directory.path(), |database| drop(database.insert(key, before).unwrap()));
         assert!(why.contains(&expected), "{expected}: {why}");
     }
+    let why = tampered(directory.path(), |database| {
+        let other = database.get(keys::slot(sample::profile_id(3))).unwrap().unwrap();
+        database.insert(keys::slot(slot), other).unwrap();
+    });
+    assert!(why.contains(&format!("token slot of {slot} is damaged")), "{why}");
 }
