@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use frankd_proto::{ConnectError, Connection, connect};
 
+use crate::args::values;
 use crate::failure::Failure;
 use crate::io::Io;
 use crate::session::Session;
@@ -15,12 +16,6 @@ struct Candidate {
     path: PathBuf,
     /// Tried only if the one before it is there and does not let us in.
     if_denied: bool,
-}
-
-/// Reads `unix:///PATH`, or an absolute path alone.
-pub(crate) fn parse(address: &str) -> Result<PathBuf, String> {
-    let path = address.strip_prefix("unix://").unwrap_or(address);
-    if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(format!("{address:?} is not unix:///PATH")) }
 }
 
 /// Where to look for the daemon. Kept apart from the streams, so that it can be asked again while a person is talked to.
@@ -36,7 +31,7 @@ impl Locator {
         let named = match (host, io.variable("FRANKD_HOST")) {
             (Some(path), _) => Some(path.to_owned()),
             (None, Some(address)) => {
-                Some(parse(address).map_err(|problem| Failure::Usage(format!("FRANKD_HOST: {problem}")))?)
+                Some(values::address(address).map_err(|problem| Failure::Usage(format!("FRANKD_HOST: {problem}")))?)
             }
             (None, None) => None,
         };
@@ -93,10 +88,10 @@ mod tests {
 
     #[test]
     fn addresses_are_unix_urls_or_absolute_paths() {
-        assert_eq!(parse("unix:///run/a.sock"), Ok(PathBuf::from("/run/a.sock")));
-        assert_eq!(parse("/run/a.sock"), Ok(PathBuf::from("/run/a.sock")));
-        assert!(parse("ssh://host").is_err());
-        assert!(parse("unix://relative").is_err());
+        assert_eq!(values::address("unix:///run/a.sock"), Ok(PathBuf::from("/run/a.sock")));
+        assert_eq!(values::address("/run/a.sock"), Ok(PathBuf::from("/run/a.sock")));
+        assert!(values::address("ssh://host").is_err());
+        assert!(values::address("unix://relative").is_err());
     }
 
     #[tokio::test]

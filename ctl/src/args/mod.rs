@@ -17,8 +17,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::host;
-
 /// The command line of frankd: OAuth2 clients, e-mail profiles, tokens and the outgoing queue.
 ///
 /// Data goes to standard output, talk to standard error. With `-o json` the data is exactly the result object of the
@@ -44,7 +42,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The daemon's socket, unix:///PATH [env: FRANKD_HOST]
-    #[arg(short = 'H', long, global = true, value_name = "ADDRESS", value_parser = host::parse)]
+    #[arg(short = 'H', long, global = true, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) host: Option<PathBuf>,
     /// Output format: table, json, jsonl or name [default: table]
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]

@@ -1,11 +1,18 @@
 //! Readers of option values.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use frankd_proto::UnknownWord;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+/// Reads `unix:///PATH`, or an absolute path alone.
+pub(crate) fn address(address: &str) -> Result<PathBuf, String> {
+    let path = address.strip_prefix("unix://").unwrap_or(address);
+    if path.starts_with('/') { Ok(PathBuf::from(path)) } else { Err(format!("{address:?} is not unix:///PATH")) }
+}
 
 /// A moment, or how far it is from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
