@@ -23,27 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
          #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]\n#[non_exhaustive]\npub enum Kind {{"
     )?;
     for row in &rows {
-        writeln!(
-            out,
-            "    /// `{}`: {}.\n    {},",
-            row.kind,
-            row.summary,
-            variant(&row.kind)
-        )?;
+        writeln!(out, "    /// `{}`: {}.\n    {},", row.kind, row.summary, variant(&row.kind))?;
     }
-    writeln!(
-        out,
-        "}}\n\n/// What is known of each kind, in the order of [`Kind`].\nconst ROWS: &[Row] = &["
-    )?;
+    writeln!(out, "}}\n\n/// What is known of each kind, in the order of [`Kind`].\nconst ROWS: &[Row] = &[")?;
     for row in &rows {
-        let Row {
-            code,
-            kind,
-            retryable,
-            exit,
-            summary,
-            explain,
-        } = row;
+        let Row { code, kind, retryable, exit, summary, explain } = row;
         writeln!(
             out,
             "    Row {{ kind: Kind::{}, code: {code}, name: {kind:?}, retryable: {retryable}, exit: {exit}, \
@@ -58,7 +42,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// `grant.denied_by_user` becomes `GrantDeniedByUser`.
 fn variant(kind: &str) -> String {
-    kind.split(['.', '_'])
-        .map(|word| word[..1].to_uppercase() + &word[1..])
-        .collect()
+    kind.split(['.', '_']).map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }

@@ -7,8 +7,9 @@
 use std::fmt;
 use std::future::Future;
 use std::ops::{Add, Sub};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, select};
@@ -126,6 +127,54 @@ async fn runtime_sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// A [`Clock`] in the shape that hyper asks for. Its moments are only compared with each other.
+#[derive(Clone, Debug)]
+pub struct HyperTimer {
+    clock: SharedClock,
+    zero: (Instant, std::time::Instant),
+}
+
+impl HyperTimer {
+    /// A timer on this clock.
+    #[expect(clippy::disallowed_methods, reason = "hyper's moments have this type; the clock alone moves them on")]
+    pub fn new(clock: SharedClock) -> Self {
+        let zero = (clock.now(), std::time::Instant::now());
+        Self { clock, zero }
+    }
+
+    fn boxed(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(HyperSleep(std::sync::Mutex::new(self.clock.sleep_until(deadline))))
+    }
+}
+
+impl hyper::rt::Timer for HyperTimer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.boxed(self.clock.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        self.boxed(self.zero.0 + deadline.saturating_duration_since(self.zero.1))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.zero.1 + self.clock.now().since(self.zero.0)
+    }
+}
+
+/// hyper wants its sleeps to be `Sync`; nobody ever locks this.
+struct HyperSleep(std::sync::Mutex<BoxFuture<'static, ()>>);
+
+impl hyper::rt::Sleep for HyperSleep {}
+
+impl Future for HyperSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sleep.as_mut().poll(context)
+    }
+}
+
 /// A clock for tests that run on tokio's paused time: it adds suspends and wall steps.
 #[cfg(any(test, feature = "fakes"))]
 #[derive(Clone, Debug)]
@@ -153,9 +202,7 @@ impl FakeClock {
             wall_zero: Timestamp::from_second(1_795_521_600).unwrap_or(Timestamp::UNIX_EPOCH),
             wall_step: jiff::SignedDuration::ZERO,
         };
-        Self {
-            inner: Arc::new(std::sync::Mutex::new(state)),
-        }
+        Self { inner: Arc::new(std::sync::Mutex::new(state)) }
     }
 
     /// The machine sleeps that long: both clocks go on, the runtime's timers do not.

@@ -18,8 +18,22 @@
 //! | 1a | [`policy`] | pure rules |
 //! | 0 | [`domain`] | nouns |
 
+pub mod app;
+pub mod changes;
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod events;
 pub mod fail_point;
+pub mod grants;
+pub mod oauth;
+pub mod policy;
+pub mod queue;
+pub mod registry;
+pub mod rpc;
+pub mod smtp;
+pub mod status;
 pub mod store;
+pub mod tls;
+pub mod tokens;
+pub mod trials;

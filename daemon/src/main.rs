@@ -1,3 +1,10 @@
-//! The frankd service.
+//! The frankd service: see [`frankd::app`].
 
-fn main() {}
+use std::process::ExitCode;
+
+use frankd::app::command_line::CommandLine;
+use frankd::app::run;
+
+fn main() -> ExitCode {
+    run::main(CommandLine::read(std::env::args_os().skip(1)))
+}

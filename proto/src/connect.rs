@@ -38,10 +38,7 @@ pub struct ConnectError {
 
 /// Connects to the daemon.
 pub async fn connect(path: &Path) -> Result<Connection, ConnectError> {
-    let failed = |source| ConnectError {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ConnectError { path: path.to_owned(), source };
     let stream = UnixStream::connect(path).await.map_err(failed)?;
     let (reader, writer) = stream.into_split();
     let client = ClientBuilder::default()
@@ -60,18 +57,12 @@ pub struct Connection {
 impl Connection {
     /// Calls a method.
     pub async fn call<M: Method>(&self, params: M::Params) -> Result<M::Output, RpcError> {
-        self.client
-            .request(M::NAME, Named(params))
-            .await
-            .map_err(|error| translate(&error))
+        self.client.request(M::NAME, Named(params)).await.map_err(|error| translate(&error))
     }
 
     /// Calls a method by name, with parameters and result as they are.
     pub async fn call_raw(&self, method: &str, params: Box<RawValue>) -> Result<Box<RawValue>, RpcError> {
-        self.client
-            .request(method, Raw(params))
-            .await
-            .map_err(|error| translate(&error))
+        self.client.request(method, Raw(params)).await.map_err(|error| translate(&error))
     }
 
     /// Subscribes to events.
@@ -99,10 +90,9 @@ impl Subscription {
 fn translate(error: &ClientError) -> RpcError {
     match error {
         ClientError::Call(object) => RpcError::from(object),
-        ClientError::RestartNeeded(_) | ClientError::Transport(_) => RpcError::new(
-            Kind::DaemonShuttingDown,
-            "the daemon closed the connection before it answered",
-        ),
+        ClientError::RestartNeeded(_) | ClientError::Transport(_) => {
+            RpcError::new(Kind::DaemonShuttingDown, "the daemon closed the connection before it answered")
+        }
         other => RpcError::new(Kind::Internal, format!("the answer cannot be read: {other}")),
     }
 }

@@ -225,9 +225,7 @@ impl From<RpcError> for ErrorObjectOwned {
 impl From<&ErrorObjectOwned> for RpcError {
     /// Reads an error from the wire; one without our `data` gets the kind of its code.
     fn from(object: &ErrorObjectOwned) -> Self {
-        let data = object
-            .data()
-            .and_then(|raw| serde_json::from_str::<ErrorData>(raw.get()).ok());
+        let data = object.data().and_then(|raw| serde_json::from_str::<ErrorData>(raw.get()).ok());
         let kind = Kind::from_code(object.code()).unwrap_or(Kind::Internal);
         let mut error = Self::new(kind, object.message());
         if let Some(data) = data {

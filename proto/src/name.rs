@@ -37,11 +37,14 @@ impl FromStr for Name {
         let good = (1..=Self::MAX).contains(&bytes.len())
             && plain(bytes[0])
             && bytes.iter().all(|c| plain(*c) || matches!(c, b'.' | b'_' | b'-'));
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidName)
-        }
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidName) }
+    }
+}
+
+impl From<crate::ids::ProfileId> for Name {
+    /// The name that stands for a profile whose own name is gone with it: its id in lower case.
+    fn from(id: crate::ids::ProfileId) -> Self {
+        Self(id.to_string().to_ascii_lowercase())
     }
 }
 
@@ -59,9 +62,7 @@ impl fmt::Debug for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

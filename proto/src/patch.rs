@@ -65,11 +65,9 @@ mod tests {
 
     #[test]
     fn absent_null_and_value_are_three_things() -> Result<(), serde_json::Error> {
-        for (json, patch) in [
-            ("{}", Patch::Keep),
-            (r#"{"text":null}"#, Patch::Clear),
-            (r#"{"text":"a"}"#, Patch::Set("a".to_owned())),
-        ] {
+        for (json, patch) in
+            [("{}", Patch::Keep), (r#"{"text":null}"#, Patch::Clear), (r#"{"text":"a"}"#, Patch::Set("a".to_owned()))]
+        {
             let update: Update = serde_json::from_str(json)?;
             assert_eq!(update.text, patch);
             assert_eq!(serde_json::to_string(&update)?, json);

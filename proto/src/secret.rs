@@ -51,13 +51,7 @@ impl fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .bytes()
-                .zip(other.0.bytes())
-                .fold(0, |seen, (a, b)| seen | (a ^ b))
-                == 0
+        self.0.len() == other.0.len() && self.0.bytes().zip(other.0.bytes()).fold(0, |seen, (a, b)| seen | (a ^ b)) == 0
     }
 }
 
@@ -91,10 +85,7 @@ impl SecretInput {
     /// A secret given by value.
     #[must_use]
     pub fn value(secret: Secret) -> Self {
-        Self {
-            value: Some(secret),
-            ..Self::default()
-        }
+        Self { value: Some(secret), ..Self::default() }
     }
 }
 

@@ -233,10 +233,7 @@ impl MessageState {
     /// Whether nothing will happen to the message any more.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(
-            self,
-            Self::Sent | Self::Partial | Self::Failed | Self::Expired | Self::Cancelled
-        )
+        matches!(self, Self::Sent | Self::Partial | Self::Failed | Self::Expired | Self::Cancelled)
     }
 }
 

@@ -1,1 +1,28 @@
-//! x
+//! The end-to-end suite of frankd: what its tests, the demo and the benches are made of.
+//!
+//! - [`architecture`]: the rules of the house.
+//! - [`documentation`]: the commands that our texts print.
+//! - [`demo`]: the main job, shown.
+//! - [`sandbox`]: servers of our own that can be told to misbehave.
+//! - [`mod@reference`]: the generated reference of the methods.
+//! - [`rig`]: servers and a browser that nobody here wrote.
+//! - [`booted`]: a real systemd.
+//! - [`service`]: the real binaries.
+//! - [`stage`]: both together.
+//! - [`stopwatch`]: real time.
+//! - [`leak`]: secrets that got out.
+//! - [`skip`]: what happens to a test whose peers are not installed.
+
+pub mod architecture;
+pub mod booted;
+pub mod demo;
+pub mod documentation;
+mod held;
+pub mod leak;
+pub mod reference;
+pub mod rig;
+pub mod sandbox;
+pub mod service;
+pub mod skip;
+pub mod stage;
+pub mod stopwatch;

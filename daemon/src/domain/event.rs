@@ -25,14 +25,7 @@ pub struct NewEvent {
 impl NewEvent {
     /// An event about nothing in particular.
     pub fn new(at: Timestamp, event_type: EventType) -> Self {
-        Self {
-            at,
-            event_type,
-            profile: None,
-            client: None,
-            object: None,
-            data: Map::new(),
-        }
+        Self { at, event_type, profile: None, client: None, object: None, data: Map::new() }
     }
 
     /// Names the profile.

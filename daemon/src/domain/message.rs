@@ -108,19 +108,14 @@ impl Message {
 
     /// Whether nothing will happen to the message any more.
     pub fn is_final(&self) -> bool {
-        self.recipients
-            .iter()
-            .all(|r| !matches!(r.state, RecipientState::Pending | RecipientState::InDoubt))
+        self.recipients.iter().all(|r| !matches!(r.state, RecipientState::Pending | RecipientState::InDoubt))
     }
 
     /// The state as it is without gates; `gated` says whether a gate of its profile is closed.
     pub fn state(&self, now: Timestamp, gated: bool) -> MessageState {
         let any = |state| self.recipients.iter().any(|r| r.state == state);
         if self.is_final() {
-            return match (
-                any(RecipientState::Sent),
-                self.recipients.iter().all(|r| r.state == RecipientState::Sent),
-            ) {
+            return match (any(RecipientState::Sent), self.recipients.iter().all(|r| r.state == RecipientState::Sent)) {
                 (_, true) => MessageState::Sent,
                 (true, false) => MessageState::Partial,
                 _ if any(RecipientState::Failed) => MessageState::Failed,
@@ -198,15 +193,8 @@ mod tests {
             (&[Sent, InDoubt], MessageState::InDoubt),
             (&[Sent, Pending], MessageState::Queued),
         ] {
-            assert_eq!(
-                message(recipients).state(Timestamp::UNIX_EPOCH, false),
-                state,
-                "{recipients:?}"
-            );
+            assert_eq!(message(recipients).state(Timestamp::UNIX_EPOCH, false), state, "{recipients:?}");
         }
-        assert_eq!(
-            message(&[Pending]).state(Timestamp::UNIX_EPOCH, true),
-            MessageState::Held
-        );
+        assert_eq!(message(&[Pending]).state(Timestamp::UNIX_EPOCH, true), MessageState::Held);
     }
 }

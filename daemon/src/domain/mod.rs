@@ -3,8 +3,10 @@
 //! Everything here that is stored is written as JSON inside a sealed record with a format version of its own (see
 //! `store`): a field is only ever added, with `#[serde(default)]`.
 
+pub mod answer;
 pub mod caller;
 pub mod client;
+pub mod delivery;
 pub mod event;
 pub mod gate;
 pub mod grant;

@@ -136,11 +136,7 @@ impl Default for Settings {
                 longest_gate: Duration::from_secs(14 * DAY),
                 drain: Duration::from_secs(60),
             },
-            retry: RetrySettings {
-                first: Duration::from_secs(60),
-                longest: Duration::from_secs(3600),
-                jitter: 0.25,
-            },
+            retry: RetrySettings { first: Duration::from_secs(60), longest: Duration::from_secs(3600), jitter: 0.25 },
             retention: RetentionSettings {
                 body: Duration::from_secs(7 * DAY),
                 message: Duration::from_secs(7 * DAY),

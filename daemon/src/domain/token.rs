@@ -75,6 +75,10 @@ pub struct SlotIdentity {
     pub issuer: Option<String>,
     /// Scopes as asked for.
     pub scopes: Vec<String>,
+    /// Mail server host that the tokens are shown to, of an interactive profile that sends mail: who consented did so for
+    /// this server, and a changed host must not see the old tokens.
+    #[serde(default)]
+    pub audience_host: Option<String>,
 }
 
 /// A token request that is on its way. On disk before the request is sent.

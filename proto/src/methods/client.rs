@@ -310,10 +310,7 @@ pub struct PresetSmtp {
     pub tls: TlsMode,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 pub(super) const fn is_false(value: &bool) -> bool {
     !*value
 }

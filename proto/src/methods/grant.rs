@@ -154,9 +154,6 @@ pub struct GrantError {
 
 impl From<RpcError> for GrantError {
     fn from(error: RpcError) -> Self {
-        Self {
-            message: error.message,
-            data: error.data,
-        }
+        Self { message: error.message, data: error.data }
     }
 }

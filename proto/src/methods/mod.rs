@@ -41,28 +41,13 @@ pub struct Empty {}
 const OBSERVE: Need = Need::Any(&[Capability::Observe, Capability::Operate, Capability::Administer]);
 const OPERATE: Need = Need::Any(&[Capability::Operate, Capability::Administer]);
 const ADMINISTER: Need = Need::Any(&[Capability::Administer]);
-const TOKEN_INFO: Need = Need::Any(&[
-    Capability::Observe,
-    Capability::ReadToken,
-    Capability::Operate,
-    Capability::Administer,
-]);
-const READ_OWN: Need = Need::OwnOr {
-    own: Capability::Submit,
-    all: Capability::Observe,
-};
-const HANDLE_OWN: Need = Need::OwnOr {
-    own: Capability::Submit,
-    all: Capability::Operate,
-};
+const TOKEN_INFO: Need =
+    Need::Any(&[Capability::Observe, Capability::ReadToken, Capability::Operate, Capability::Administer]);
+const READ_OWN: Need = Need::OwnOr { own: Capability::Submit, all: Capability::Observe };
+const HANDLE_OWN: Need = Need::OwnOr { own: Capability::Submit, all: Capability::Operate };
 
 const fn row<M: Method>(on_submit_socket: bool) -> MethodInfo {
-    MethodInfo {
-        name: M::NAME,
-        needs: M::NEEDS,
-        on_submit_socket,
-        subscription: false,
-    }
+    MethodInfo { name: M::NAME, needs: M::NEEDS, on_submit_socket, subscription: false }
 }
 
 /// Every method: what the daemon registers, the access check reads and `frankctl call` completes.
@@ -76,12 +61,7 @@ pub const TABLE: &[MethodInfo] = &[
     row::<client::Update>(false),
     row::<config::Show>(false),
     row::<event::List>(false),
-    MethodInfo {
-        name: event::SUBSCRIBE,
-        needs: OBSERVE,
-        on_submit_socket: false,
-        subscription: true,
-    },
+    MethodInfo { name: event::SUBSCRIBE, needs: OBSERVE, on_submit_socket: false, subscription: true },
     row::<grant::Cancel>(false),
     row::<grant::Complete>(false),
     row::<grant::Get>(false),

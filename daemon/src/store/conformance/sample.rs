@@ -97,6 +97,7 @@ pub fn identity() -> SlotIdentity {
         client_id: "app-1".to_owned(),
         issuer: None,
         scopes: Vec::new(),
+        audience_host: None,
     }
 }
 

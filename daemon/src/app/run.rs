@@ -1,0 +1,376 @@
+//! The daemon's life: places, settings, key, store, sockets, and the stop.
+
+use std::fs::DirBuilder;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use frankd_proto::methods::config::Configuration;
+use frankd_proto::methods::system::Reloaded;
+use frankd_proto::{EventType, Kind, RpcError, Secret};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use super::accounts::Names;
+use super::command_line::{Action, CommandLine, CommandLineError, USAGE};
+use super::compose::{ComposeError, Daemon, Seams, compose};
+use super::lifecycle::{self, Signals, Stopped};
+use super::notify::{self, Notifier};
+use super::paths::{PathError, Paths, Surroundings};
+use super::settings_file::{Configurator, Loaded, SettingsError};
+use super::sockets::{self, SocketError};
+use super::{hardening, logging};
+use crate::clock::{SharedClock, SystemClock};
+use crate::domain::NewEvent;
+use crate::entropy::{SharedEntropy, SystemEntropy};
+use crate::oauth::http::HttpAuthorizationServer;
+use crate::oauth::wire::Wire;
+use crate::registry::Secrets;
+use crate::rpc::methods::ConfigReader;
+use crate::rpc::{Denied, HostAccounts, OnDenied, Parts, Server};
+use crate::smtp::Smtp;
+use crate::smtp::tcp::TcpNetwork;
+use crate::store::seal::{KeyError, MasterKey};
+use crate::store::sled::{OpenError, OpenOptions, RecoverError, SledStore, recover};
+use crate::store::{Store, StoreError};
+use crate::tls::Tls;
+
+/// Keys that are looked at only when the daemon starts.
+const NEEDS_RESTART: &[&str] = &[];
+/// How long keeper, dispatcher and store writer may take to answer the watchdog.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no place for something.
+    #[error(transparent)]
+    Paths(#[from] PathError),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no state directory, and none can be made.
+    #[error("make the state directory")]
+    State(#[source] std::io::Error),
+    /// There is no usable master key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store cannot be rebuilt.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The owners cannot be put together.
+    #[error("begin")]
+    Compose(#[from] ComposeError),
+    /// The store does not take the first event.
+    #[error("write to the store")]
+    Store(#[from] StoreError),
+    /// A socket cannot be opened, or is not ours.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
+    /// Signals cannot be caught, or there is no runtime.
+    #[error("set the process up")]
+    Process(#[source] std::io::Error),
+}
+
+/// Does what the command line asks for.
+pub fn main(line: Result<CommandLine, CommandLineError>) -> ExitCode {
+    let line = match line {
+        Ok(line) => line,
+        Err(error) => return complain(&error, 2),
+    };
+    match line.action {
+        Action::Help => say(USAGE),
+        Action::Version => say(&format!("frankd {}\n", env!("CARGO_PKG_VERSION"))),
+        Action::Check => check(&line).map_or_else(|error| complain(&error, 1), |text| say(&text)),
+        Action::Recover => rebuild(&line).map_or_else(|error| complain(&error, 1), |text| say(&text)),
+        Action::Serve => {
+            if let Err(error) = logging::begin() {
+                return complain(&error, 1);
+            }
+            hardening::protect_memory();
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Process);
+            let served = runtime.and_then(|runtime| {
+                let served = runtime.block_on(serve(&line));
+                // What still blocks a thread then is not worth waiting for.
+                runtime.shutdown_background();
+                served
+            });
+            match served {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{}", with_causes(&error));
+                    complain(&error, 1)
+                }
+            }
+        }
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    // Whoever started it by hand reads this; where nobody does, the log has it.
+    let _ = writeln!(std::io::stderr(), "frankd: {}", with_causes(error));
+    ExitCode::from(status)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Reads the settings and says that they are in order.
+fn check(line: &CommandLine) -> Result<String, RunError> {
+    let paths = Paths::find(line, &Surroundings::of_process())?;
+    let loaded = Loaded::read(&paths, &Names::of_host())?;
+    let warnings: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    Ok(format!("{warnings}the settings are in order\n"))
+}
+
+/// Rebuilds the store from its mirror and says what is back and what is gone.
+fn rebuild(line: &CommandLine) -> Result<String, RunError> {
+    let paths = Paths::find(line, &Surroundings::of_process())?;
+    let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, None)?;
+    let options = OpenOptions::new(&paths.state_dir, key, Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
+    let recovered = recover(&options)?;
+    let names = |names: &[frankd_proto::Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let lines = [
+        format!("found: {}", recovered.findings.join("; ")),
+        format!("clients that are back: {}", names(&recovered.clients)),
+        format!("profiles that are back: {}", names(&recovered.profiles)),
+        format!("profiles whose tokens are back: {}", recovered.tokens.len()),
+        format!("messages that are back, held until they are released: {}", recovered.messages),
+        format!("gone, or to be done again: {}", recovered.gone.join("; ")),
+    ];
+    Ok(format!("{}\n", lines.join("\n")))
+}
+
+/// Serves until a signal says otherwise.
+async fn serve(line: &CommandLine) -> Result<(), RunError> {
+    let mut signals = Signals::catch().map_err(RunError::Process)?;
+    let notifier = Notifier::of_process();
+    let paths = Paths::find(line, &Surroundings::of_process())?;
+    let names = Names::of_host();
+    let loaded = Loaded::read(&paths, &names)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = Arc::new(Configurator::new(paths.clone(), names, loaded, NEEDS_RESTART));
+    let files = Arc::new(Files { config: Arc::clone(&config), problem: Mutex::new(None) });
+    let clock: SharedClock = Arc::new(SystemClock);
+    let inherited = sockets::inherit()?;
+    let (daemon, tasks) = compose(seams(&paths, &files, &clock)?).await?;
+    for task in tasks {
+        tokio::spawn(task);
+    }
+    let sockets =
+        if inherited.is_empty() { sockets::make(&paths.runtime_dir, names.privileged().group)? } else { inherited };
+    let server = Server::new(Parts {
+        router: daemon.router.clone(),
+        settings: config.settings(),
+        clock: Arc::clone(&clock),
+        accounts: Arc::new(HostAccounts),
+        privileged: names.privileged(),
+        on_denied: on_denied(&daemon),
+    });
+    daemon.announce().await.map_err(|error| StoreError::Failed(error.message))?;
+    let (stop, stopped) = watch::channel(false);
+    let mut leftovers = Vec::new();
+    for socket in sockets {
+        let (kind, listener, leftover) = socket.split();
+        leftovers.extend(leftover);
+        listener.set_nonblocking(true).map_err(RunError::Process)?;
+        let listener = UnixListener::from_std(listener).map_err(RunError::Process)?;
+        tokio::spawn(server.clone().serve(kind, listener, stopped.clone()));
+    }
+    let ending = Ending { daemon: Arc::new(daemon), stop };
+    tokio::spawn(notifier.clone().feed(notify::watchdog(), Arc::clone(&clock), alive(&ending.daemon)));
+    notifier.ready(&told(&ending.daemon).await);
+    signals
+        .until_stop(async || {
+            notifier.reloading();
+            note_reload(&ending.daemon, files.reload().await).await;
+            notifier.ready(&told(&ending.daemon).await);
+        })
+        .await;
+    notifier.stopping("finishing what is being delivered");
+    let drain = config.settings().borrow().queue.drain;
+    let outcome = lifecycle::stop(&mut signals, &clock, &ending, drain).await;
+    sockets::remove(leftovers);
+    if outcome == Stopped::AtOnce {
+        tracing::warn!("stopped at once: what was being delivered may be in doubt");
+    }
+    Ok(())
+}
+
+/// Makes a folder that only its owner can look into, unless it is there.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// The real disk, wires and clocks.
+fn seams(paths: &Paths, files: &Arc<Files>, clock: &SharedClock) -> Result<Seams, RunError> {
+    let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
+    make_private(&paths.state_dir).map_err(RunError::State)?;
+    let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, Some(&*entropy))?;
+    let fingerprinter = key.fingerprinter();
+    let options = OpenOptions::new(&paths.state_dir, key, Arc::clone(clock), Arc::clone(&entropy));
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(options)?);
+    let tls = Arc::new(Tls::with_system_roots(Arc::clone(clock)));
+    let wire = Arc::new(Wire::new(Arc::clone(&tls), Arc::clone(clock)));
+    let problem = Arc::clone(files);
+    Ok(Seams {
+        server: Arc::new(HttpAuthorizationServer::new(wire, Arc::clone(clock))),
+        smtp: Smtp {
+            network: Arc::new(TcpNetwork::new(Arc::clone(clock))),
+            tls,
+            clock: Arc::clone(clock),
+            host_name: crate::smtp::host_name(),
+        },
+        secrets: Secrets { credentials: paths.credentials_dir.clone(), files: Some(paths.secrets_dir.clone()) },
+        fingerprint: Arc::new(move |secret: &Secret| fingerprinter.fingerprint(secret)),
+        clock: Arc::clone(clock),
+        entropy,
+        settings: files.config.settings(),
+        config: Arc::clone(files) as Arc<dyn ConfigReader>,
+        configuration_problem: Arc::new(move || problem.problem()),
+        store,
+    })
+}
+
+/// One line for the service manager.
+async fn told(daemon: &Daemon) -> String {
+    match daemon.owners.status.glance().await {
+        Ok(status) => {
+            let waiting: u64 = status.profiles.iter().filter_map(|row| row.queue.as_ref()).map(|q| q.waiting).sum();
+            let problems = status.problems.len();
+            format!("{} profiles, {problems} problems, {waiting} messages wait", status.profiles.len())
+        }
+        Err(error) => format!("the state cannot be read: {error}"),
+    }
+}
+
+async fn note_reload(daemon: &Daemon, outcome: Result<Reloaded, RpcError>) {
+    let now = daemon.owners.clock.wall();
+    let event = match outcome {
+        Ok(reloaded) => NewEvent::new(now, EventType::ConfigReloaded).with("changed", reloaded.changed),
+        Err(error) => {
+            tracing::error!("the settings were not reloaded: {error}");
+            NewEvent::new(now, EventType::ConfigReloadFailed).with("message", error.message)
+        }
+    };
+    if let Err(error) = daemon.store.commit(Vec::new(), vec![event]).await {
+        tracing::warn!(%error, "the reload cannot be noted");
+    }
+}
+
+/// What has to answer before the watchdog is fed.
+fn alive(daemon: &Arc<Daemon>) -> Vec<(&'static str, notify::Check)> {
+    let daemon = Arc::clone(daemon);
+    let check = move || {
+        let daemon = Arc::clone(&daemon);
+        async move {
+            if !daemon.is_alive(ANSWER).await {
+                std::future::pending::<()>().await;
+            }
+        }
+        .boxed()
+    };
+    vec![("keeper, dispatcher or store", Arc::new(check))]
+}
+
+/// Notes refused callers in the event log.
+fn on_denied(daemon: &Daemon) -> OnDenied {
+    let (store, clock) = (Arc::clone(&daemon.store), Arc::clone(&daemon.owners.clock));
+    Arc::new(move |denied: Denied| {
+        let event = NewEvent::new(clock.wall(), EventType::AccessDenied)
+            .with("method", denied.method)
+            .with("uid", denied.caller.uid)
+            .with("gid", denied.caller.gid)
+            .with("user", denied.caller.user.clone())
+            .with("pid", denied.caller.pid)
+            .with("count", denied.count);
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.commit(Vec::new(), vec![event]).await });
+    })
+}
+
+/// What ends in order.
+struct Ending {
+    daemon: Arc<Daemon>,
+    stop: watch::Sender<bool>,
+}
+
+impl lifecycle::Parts for Ending {
+    fn close(&self) {
+        self.stop.send_replace(true);
+    }
+
+    fn drain_mail(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(self.daemon.drain(limit))
+    }
+
+    fn skip_mail_drain(&self) {
+        self.daemon.owners.queue.skip_drain();
+    }
+
+    fn wait_for_flights(&self, limit: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(self.daemon.land(limit))
+    }
+
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.daemon.finish())
+    }
+}
+
+/// The settings files, as methods and signals use them.
+#[derive(Debug)]
+struct Files {
+    config: Arc<Configurator>,
+    problem: Mutex<Option<String>>,
+}
+
+impl Files {
+    fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ConfigReader for Files {
+    fn show(&self) -> Configuration {
+        self.config.show()
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, RpcError>> {
+        let config = Arc::clone(&self.config);
+        Box::pin(async move {
+            let outcome = match tokio::task::spawn_blocking(move || config.reload()).await {
+                Ok(read) => read.map_err(|error| with_causes(&error)),
+                Err(error) => Err(error.to_string()),
+            };
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
+            outcome.map_err(|message| {
+                RpcError::new(Kind::ObjectInvalid, message)
+                    .hint("the old settings stay in force: mend the file, then `frankctl reload`")
+            })
+        })
+    }
+}

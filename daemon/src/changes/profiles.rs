@@ -1,0 +1,98 @@
+//! Profiles.
+
+use frankd_proto::methods::client::DeleteParams;
+use frankd_proto::methods::profile::{CreateParams, UpdateParams};
+use frankd_proto::{Name, ProfileId, ProfileKind};
+use jiff::Timestamp;
+
+use super::{ChangeError, Changes, owned_by_api, same_revision};
+use crate::domain::Profile;
+use crate::entropy::EntropyExt as _;
+use crate::registry::{View, profile};
+use crate::store::Change;
+use crate::tokens::Frozen;
+
+impl Changes {
+    /// Makes a profile.
+    pub async fn create_profile(&self, params: CreateParams) -> Result<Profile, ChangeError> {
+        let view = self.registry.view();
+        if view.profile_named(&params.name).is_some() {
+            return Err(ChangeError::Exists { what: "profile", name: params.name });
+        }
+        let now = self.clock.wall();
+        let profile = profile::create(params, &view, ProfileId::from_bits(self.entropy.ulid(now)), now)?;
+        let mut changes = no_longer_default(&view, &profile, now);
+        changes.push(Change::PutProfile { profile: Box::new(profile.clone()), expected: None });
+        self.registry.commit(changes, Vec::new()).await?;
+        Ok(profile)
+    }
+
+    /// Changes a profile.
+    pub async fn update_profile(&self, params: UpdateParams) -> Result<Profile, ChangeError> {
+        let view = self.registry.view();
+        let current = named(&view, &params.name)?;
+        owned_by_api(&current.managed_by)?;
+        same_revision(current.revision, params.if_revision)?;
+        if let Some(name) = params.new_name.as_ref().filter(|name| **name != current.name)
+            && view.profile_named(name).is_some()
+        {
+            return Err(ChangeError::Exists { what: "profile", name: name.clone() });
+        }
+        let confirmed = params.confirm;
+        let now = self.clock.wall();
+        let changed = profile::update(current, params, &view, now)?;
+        let mut after = View::clone(&view);
+        after.replace_profile(changed.clone());
+        self.ask_before_tokens_end(&view, &after, confirmed)?;
+        let mut changes = no_longer_default(&view, &changed, now);
+        changes.push(Change::PutProfile { profile: Box::new(changed.clone()), expected: Some(current.revision) });
+        self.registry.commit(changes, Vec::new()).await?;
+        Ok(changed)
+    }
+
+    /// Deletes a profile, with its token slot. One with waiting mail stays.
+    pub async fn delete_profile(&self, params: DeleteParams) -> Result<(), ChangeError> {
+        let view = self.registry.view();
+        let current = named(&view, &params.name)?;
+        owned_by_api(&current.managed_by)?;
+        same_revision(current.revision, params.if_revision)?;
+        let counts = self.store.counts().await?;
+        let waiting = counts.iter().find(|(id, _)| *id == current.id).map_or(0, |(_, count)| count.waiting);
+        if waiting > 0 {
+            return Err(ChangeError::InUse(format!("{waiting} waiting messages")));
+        }
+        let mut changes = vec![Change::DeleteProfile { id: current.id, expected: current.revision }];
+        let frozen = self.tokens.freeze(current.id);
+        if frozen.is_none() && current.kind != ProfileKind::Smtp {
+            return Err(ChangeError::InUse("a token that is being fetched; try again in a moment".to_owned()));
+        }
+        if let Some(version) = frozen.as_ref().and_then(Frozen::version) {
+            changes.push(Change::DeleteSlot { profile: current.id, expected: version });
+        }
+        self.registry.commit(changes, Vec::new()).await?;
+        self.tokens.forget(current.id).await;
+        drop(frozen);
+        Ok(())
+    }
+}
+
+/// There is one default profile: another one stops being it.
+fn no_longer_default(view: &View, profile: &Profile, now: Timestamp) -> Vec<Change> {
+    let other = view.default_profile().filter(|other| profile.default && other.id != profile.id);
+    other
+        .map(|other| Change::PutProfile {
+            expected: Some(other.revision),
+            profile: Box::new(Profile {
+                default: false,
+                revision: other.revision + 1,
+                updated_at: now,
+                ..other.clone()
+            }),
+        })
+        .into_iter()
+        .collect()
+}
+
+fn named<'a>(view: &'a View, name: &Name) -> Result<&'a Profile, ChangeError> {
+    view.profile_named(name).ok_or_else(|| ChangeError::NotFound { what: "profile", name: name.clone() })
+}

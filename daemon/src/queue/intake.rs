@@ -1,0 +1,352 @@
+//! The way in: from a caller's parameters to a message on disk and a receipt.
+//!
+//! Everything that can refuse a message is looked at before anything is kept. What the caller holds as a receipt is on
+//! disk, and the same idempotency key gives the same receipt again.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use frankd_proto::methods::message::{Compose, EnvelopeInput, Receipt, SendParams};
+use frankd_proto::{EventType, MessageId, Priority, RecipientState};
+use jiff::{SignedDuration, Timestamp};
+use lettre::message::Mailbox;
+use lettre::message::header::{Date, Headers};
+
+use super::address;
+use super::compose::{self, Parties, Stamp};
+use super::error::SubmitError;
+use super::normalise::{self, Malformed, Missing, Normal};
+use super::sender::{self, Allowed};
+use super::shared::Shared;
+use crate::domain::{Message, NewEvent, Phase, Profile, Recipient, Settings};
+use crate::entropy::EntropyExt as _;
+use crate::registry::View;
+use crate::store::{Accepted, IdempotencyKey, NewMessage};
+
+/// Most recipients of one message. Servers take 100 to 1,000 (RFC 5321 §4.5.3.1.8).
+const RECIPIENTS_MAX: usize = 1000;
+/// Longest idempotency key, in octets.
+const KEY_MAX: usize = 128;
+
+/// A message that somebody wants sent.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// User id of the caller.
+    pub uid: u32,
+    /// Whether the caller may fill the queue up: it has `operate`.
+    pub unlimited: bool,
+    /// What the caller may send with.
+    pub allowed: Allowed,
+    /// What it asks for.
+    pub params: SendParams,
+}
+
+/// A message that is ready to be kept, but for its profile's part.
+struct Draft {
+    normal: Normal,
+    recipients: Vec<String>,
+    /// Where recipients come from, for an error that misses them.
+    field: &'static str,
+}
+
+/// Takes a message: from `params`, or `body` as it came beside them.
+pub(super) async fn submit(shared: &Shared, mut submit: Submit, body: Option<Vec<u8>>) -> Result<Receipt, SubmitError> {
+    if shared.is_stopping() {
+        return Err(SubmitError::Stopping);
+    }
+    let settings = shared.settings();
+    let now = shared.clock.wall();
+    let idempotency = idempotency(&mut submit, body.as_deref())?;
+    let id = MessageId::from_bits(shared.entropy.ulid(now));
+    let view = shared.registry.view();
+    let limit = settings.limits.message_bytes;
+    let (draft, profile) = match source(&mut submit.params, body)? {
+        Source::Parts(parts) => composed(shared, &view, &submit, &parts, (id, limit))?,
+        Source::Raw(raw) => raw_message(&view, &submit, &raw, (id, limit), now)?,
+    };
+    let size = draft.normal.octets.len() as u64;
+    if size > limit {
+        return Err(SubmitError::TooLarge { size, limit });
+    }
+    if let Some(free) = shared.store.health().free_bytes.filter(|free| *free < settings.queue.min_free_bytes) {
+        return Err(SubmitError::DiskFull { free, least: settings.queue.min_free_bytes });
+    }
+    let (message, octets) = finish(&submit, draft, profile, id, now)?;
+    let event = NewEvent::new(now, EventType::MessageQueued)
+        .profile(&profile.name)
+        .object(id)
+        .with("uid", message.uid)
+        .with("from", message.from.as_str())
+        .with("recipients", message.recipients.len())
+        .with("bytes", message.size_bytes);
+    let max_messages = settings.queue.messages;
+    let max_of_uid = share_of_uid(&settings, submit.unlimited);
+    let kept = message.clone();
+    let new = NewMessage { message, body: octets, idempotency, max_messages, max_of_uid, event };
+    match shared.store.accept(new).await? {
+        Accepted::New => {
+            shared.accepted(&kept);
+            Ok(receipt(shared, &kept, false))
+        }
+        Accepted::Duplicate(first) => Ok(receipt(shared, &first, true)),
+        Accepted::KeyConflict => Err(SubmitError::IdempotencyConflict),
+        Accepted::QueueFull { of_uid } => {
+            Err(SubmitError::Full { of_uid, limit: if of_uid { max_of_uid } else { max_messages } })
+        }
+    }
+}
+
+fn share_of_uid(settings: &Settings, unlimited: bool) -> u64 {
+    if unlimited {
+        return u64::MAX;
+    }
+    (settings.queue.messages.saturating_mul(u64::from(settings.queue.uid_percent)) / 100).max(1)
+}
+
+fn receipt(shared: &Shared, message: &Message, duplicate: bool) -> Receipt {
+    Receipt {
+        id: message.id,
+        profile: shared.profile_name(message.profile),
+        message_id: message.message_id.clone(),
+        state: shared.state(message),
+        queued_at: message.queued_at,
+        duplicate,
+    }
+}
+
+enum Source {
+    Parts(Box<Compose>),
+    Raw(Vec<u8>),
+}
+
+/// Takes the message out of the parameters, so that no second copy of it stays.
+fn source(params: &mut SendParams, body: Option<Vec<u8>>) -> Result<Source, SubmitError> {
+    match (params.message.take(), params.raw_b64.take(), body) {
+        (Some(parts), None, None) => Ok(Source::Parts(Box::new(parts))),
+        (None, Some(text), None) => STANDARD
+            .decode(text)
+            .map(Source::Raw)
+            .map_err(|error| SubmitError::invalid("raw_b64", format!("is not base64: {error}"))),
+        (None, None, Some(raw)) => Ok(Source::Raw(raw)),
+        _ => Err(SubmitError::Parameter {
+            field: "message",
+            reason: "a call carries exactly one of message and raw_b64".to_owned(),
+        }),
+    }
+}
+
+/// A message of parts: the profile gives the From address where the parts have none.
+fn composed<'a>(
+    shared: &Shared,
+    view: &'a View,
+    submit: &Submit,
+    parts: &Compose,
+    (id, limit): (MessageId, u64),
+) -> Result<(Draft, &'a Profile), SubmitError> {
+    let given: usize = parts.attachments.iter().map(|file| file.content_b64.len()).sum();
+    if given as u64 > limit {
+        return Err(SubmitError::TooLarge { size: given as u64, limit });
+    }
+    let parties = Parties::read(parts)?;
+    let from = parts.from.as_deref().map(|from| compose::mailbox("message.from", from)).transpose()?;
+    let address = from.as_ref().map(|from| from.email.to_string());
+    let profile = sender::choose(view, &submit.allowed, submit.params.profile.as_ref(), address.as_deref())?;
+    let from = match (from, sender::own_address(profile)) {
+        (Some(from), _) => from,
+        (None, Some(own)) => compose::mailbox("message.from", own)?,
+        (None, None) => {
+            let reason = format!("profile {} has no From address of its own: name one", profile.name);
+            return Err(SubmitError::invalid("message.from", reason));
+        }
+    };
+    let stamp = stamp(shared, id, &from);
+    let octets = compose::compose(parts, from, &parties, &stamp)?;
+    let normal = normal("message", &octets, id, shared.clock.wall(), false)?;
+    Ok((Draft { normal, recipients: parties.recipients(), field: "message.to" }, profile))
+}
+
+fn stamp(shared: &Shared, id: MessageId, from: &Mailbox) -> Stamp {
+    let boundary = || format!("=_{}", shared.entropy.token_256());
+    Stamp {
+        date: system_time(shared.clock.wall()),
+        message_id: format!("<{}@{}>", id_left(id), from.email.domain()),
+        boundaries: [boundary(), boundary()],
+    }
+}
+
+/// A message as given: its first author chooses the profile.
+fn raw_message<'a>(
+    view: &'a View,
+    submit: &Submit,
+    raw: &[u8],
+    (id, limit): (MessageId, u64),
+    now: Timestamp,
+) -> Result<(Draft, &'a Profile), SubmitError> {
+    if raw.len() as u64 > limit {
+        return Err(SubmitError::TooLarge { size: raw.len() as u64, limit });
+    }
+    let wanted = submit.params.envelope.as_ref().is_none_or(|envelope| envelope.to.is_none());
+    let mut normal = normal("raw_b64", raw, id, now, wanted)?;
+    let from = normal.authors.first().map(String::as_str);
+    let profile = sender::choose(view, &submit.allowed, submit.params.profile.as_ref(), from)?;
+    let recipients = std::mem::take(&mut normal.recipients);
+    Ok((Draft { normal, recipients, field: "raw_b64" }, profile))
+}
+
+fn normal(field: &str, raw: &[u8], id: MessageId, now: Timestamp, recipients: bool) -> Result<Normal, SubmitError> {
+    let missing = Missing { date: date(now), id_left: id_left(id) };
+    normalise::normalise(raw, &missing, recipients).map_err(|error| match error {
+        Malformed::Address { .. } => SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() },
+        other => SubmitError::invalid(field, other.to_string()),
+    })
+}
+
+fn id_left(id: MessageId) -> String {
+    id.to_string().trim_start_matches(MessageId::PREFIX).to_ascii_lowercase()
+}
+
+fn system_time(now: Timestamp) -> SystemTime {
+    SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The value of Date (RFC 5322 §3.3).
+fn date(now: Timestamp) -> String {
+    let mut headers = Headers::new();
+    headers.set(Date::new(system_time(now)));
+    headers.get_raw("Date").unwrap_or_default().to_owned()
+}
+
+/// The record and the octets to keep.
+fn finish(
+    submit: &Submit,
+    draft: Draft,
+    profile: &Profile,
+    id: MessageId,
+    now: Timestamp,
+) -> Result<(Message, Vec<u8>), SubmitError> {
+    let params = &submit.params;
+    let Draft { normal, recipients, field } = draft;
+    let envelope = params.envelope.clone().unwrap_or_default();
+    let from = envelope_from(&envelope, &normal)?;
+    for address in normal.authors.iter().chain(Some(&from).filter(|from| !from.is_empty())) {
+        submit.allowed.check_sender(address)?;
+    }
+    let recipients = envelope_to(&envelope, recipients, field)?;
+    let (send_at, expires_at) = times(params, now)?;
+    let smtputf8 = normal.utf8_header || !from.is_ascii() || recipients.iter().any(|to| !to.is_ascii());
+    let message = Message {
+        id,
+        version: 1,
+        profile: profile.id,
+        uid: submit.uid,
+        from,
+        recipients: recipients
+            .into_iter()
+            .map(|address| Recipient { address, state: RecipientState::Pending, reply: None, ended_at: None })
+            .collect(),
+        message_id: normal.message_id,
+        subject: normal.subject,
+        size_bytes: normal.octets.len() as u64,
+        eight_bit: normal.eight_bit,
+        smtputf8,
+        priority: params.priority.unwrap_or(Priority::Normal),
+        on_doubt: params.on_doubt.unwrap_or(profile.on_doubt),
+        queued_at: now,
+        send_at,
+        expires_at,
+        due_at: send_at.unwrap_or(now),
+        attempts: 0,
+        consumed_age_s: 0,
+        phase: Phase::BeforeDot,
+        claim: None,
+        hold: None,
+        ended_at: None,
+        last_attempt: None,
+    };
+    Ok((message, normal.octets))
+}
+
+fn envelope_from(envelope: &EnvelopeInput, normal: &Normal) -> Result<String, SubmitError> {
+    match envelope.from.as_deref() {
+        Some("" | "<>") => Ok(String::new()),
+        Some(from) => path("envelope.from", from),
+        None => Ok(normal.authors.first().cloned().unwrap_or_default()),
+    }
+}
+
+/// The recipients, each once.
+fn envelope_to(
+    envelope: &EnvelopeInput,
+    of_message: Vec<String>,
+    field: &'static str,
+) -> Result<Vec<String>, SubmitError> {
+    let all = match &envelope.to {
+        Some(list) => {
+            let one = |(i, text): (usize, &String)| path(&format!("envelope.to[{i}]"), text);
+            list.iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?
+        }
+        None => of_message,
+    };
+    let mut seen = std::collections::HashSet::new();
+    let once: Vec<String> = all.into_iter().filter(|address| seen.insert(address.clone())).collect();
+    let field = if envelope.to.is_some() { "envelope.to" } else { field };
+    match once.len() {
+        0 => Err(SubmitError::invalid(field, "the message has no recipient")),
+        1..=RECIPIENTS_MAX => Ok(once),
+        count => {
+            let reason = format!("the message has {count} recipients, the limit is {RECIPIENTS_MAX}");
+            Err(SubmitError::invalid(field, reason))
+        }
+    }
+}
+
+fn path(field: &str, text: &str) -> Result<String, SubmitError> {
+    let bad =
+        |error: address::BadAddress| SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() };
+    address::path(text).map_err(bad)
+}
+
+/// When the message may be sent first, and when it is given up.
+fn times(params: &SendParams, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SubmitError> {
+    let send_at = params.send_at.filter(|at| *at > now);
+    let out_of_range = |reason: &str| SubmitError::Parameter { field: "expires_in_s", reason: reason.to_owned() };
+    let expires_at = match params.expires_in_s {
+        None => None,
+        Some(0) => return Err(out_of_range("must be at least 1")),
+        Some(seconds) => {
+            let life = i64::try_from(seconds).map(SignedDuration::from_secs).ok();
+            let end = life.and_then(|life| send_at.unwrap_or(now).checked_add(life).ok());
+            Some(end.ok_or_else(|| out_of_range("is after the end of time"))?)
+        }
+    };
+    Ok((send_at, expires_at))
+}
+
+/// The caller's key, with a digest of everything else that it said.
+fn idempotency(submit: &mut Submit, body: Option<&[u8]>) -> Result<Option<IdempotencyKey>, SubmitError> {
+    let Some(key) = submit.params.idempotency_key.take() else { return Ok(None) };
+    let refused = |reason: String| SubmitError::Parameter { field: "idempotency_key", reason };
+    if !(1..=KEY_MAX).contains(&key.len()) || !key.bytes().all(|octet| octet.is_ascii_graphic()) {
+        return Err(refused(format!("must have 1 to {KEY_MAX} visible ASCII characters")));
+    }
+    let mut digest = Digest(ring::digest::Context::new(&ring::digest::SHA256));
+    serde_json::to_writer(&mut digest, &submit.params).map_err(|error| refused(error.to_string()))?;
+    digest.0.update(body.unwrap_or_default());
+    let mut octets = [0; 32];
+    octets.copy_from_slice(digest.0.finish().as_ref());
+    Ok(Some(IdempotencyKey { uid: submit.uid, key, digest: octets }))
+}
+
+struct Digest(ring::digest::Context);
+
+impl std::io::Write for Digest {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.update(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! `client.*`.
+
+use frankd_proto::methods::Empty;
+use frankd_proto::methods::client::{
+    ClientView, Clients, Create, CreateParams, Delete, DeleteParams, Deleted, Get, List, Named, PresetList, Presets,
+    Update, UpdateParams,
+};
+use frankd_proto::{Kind, RpcError};
+use std::sync::Arc;
+
+use super::{Owners, RegistrationError, Table};
+use crate::domain::Client;
+use crate::registry::show;
+
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<List, _, _>(|owners, _, Empty {}| async move { Ok(list(&owners)) })?;
+    methods.on::<Get, _, _>(|owners, _, params| async move { get(&owners, &params) })?;
+    methods.on::<Create, _, _>(|owners, _, params| create(owners, params))?;
+    methods.on::<Update, _, _>(|owners, _, params| update(owners, params))?;
+    methods.on::<Delete, _, _>(|owners, _, params| delete(owners, params))?;
+    methods.on::<Presets, _, _>(|owners, _, Empty {}| async move {
+        Ok(PresetList { items: owners.registry.view().presets().views() })
+    })?;
+    Ok(())
+}
+
+fn list(owners: &Owners) -> Clients {
+    let view = owners.registry.view();
+    let mut items: Vec<ClientView> = view.clients().map(|client| shown(owners, client)).collect();
+    items.sort_by(|a, b| a.name.cmp(&b.name));
+    Clients { items }
+}
+
+fn get(owners: &Owners, params: &Named) -> Result<ClientView, RpcError> {
+    let view = owners.registry.view();
+    let client = view.client_named(&params.name).ok_or_else(|| {
+        RpcError::new(Kind::ObjectNotFound, format!("there is no client {}", params.name))
+            .field("name")
+            .hint("frankctl client list")
+    })?;
+    Ok(shown(owners, client))
+}
+
+async fn create(owners: Arc<Owners>, params: CreateParams) -> Result<ClientView, RpcError> {
+    let client = owners.changes.create_client(params).await?;
+    Ok(shown(&owners, &client))
+}
+
+async fn update(owners: Arc<Owners>, params: UpdateParams) -> Result<ClientView, RpcError> {
+    let client = owners.changes.update_client(params).await?;
+    Ok(shown(&owners, &client))
+}
+
+async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, RpcError> {
+    let name = params.name.clone();
+    owners.changes.delete_client(params).await?;
+    Ok(Deleted { name })
+}
+
+fn shown(owners: &Owners, client: &Client) -> ClientView {
+    show::client(client, &owners.registry.view(), &*owners.fingerprint)
+}

@@ -1,0 +1,31 @@
+//! `event.*`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frankd_proto::RpcError;
+use frankd_proto::methods::event::{Events, List, ListParams, SubscribeParams};
+
+use super::{Owners, RegistrationError, Table};
+use crate::events::Filter;
+
+/// Longest wait of a long poll.
+const LONGEST_WAIT_S: u32 = 120;
+
+pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
+    methods.on::<List, _, _>(|owners, _, params| list(owners, params))?;
+    let events = methods.owners.events.clone();
+    methods.registrar.events(move |_, params: SubscribeParams| {
+        let filter = Filter { types: params.types, profile: params.profile };
+        let follower = events.follow(filter, params.since_seq);
+        std::future::ready(Ok(follower.stream()))
+    })?;
+    Ok(())
+}
+
+async fn list(owners: Arc<Owners>, params: ListParams) -> Result<Events, RpcError> {
+    let filter = Filter { types: params.types, profile: params.profile };
+    let limit = params.limit.unwrap_or(100).clamp(1, 1000) as usize;
+    let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(0).min(LONGEST_WAIT_S)));
+    Ok(owners.events.list(filter, params.since_seq.unwrap_or(0), limit, wait).await?)
+}

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Installs frankd: two programs, a user, systemd units and a configuration. Doing it again upgrades.
+#
+#   install.sh [--prefix DIR] FOLDER   install the programs frankd and frankctl found in FOLDER (prefix: /usr/local)
+#   install.sh [--prefix DIR] --uninstall    stop and remove the programs and units; keep configuration, queue and tokens
+#   install.sh [--prefix DIR] --purge        the same, and remove configuration, queue, tokens and the user too
+#
+# Works without a running systemd too (in an image, say): then nothing is started.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+prefix=/usr/local
+action=
+folder=
+units='frankd.service frankd.socket frankd-submit.socket'
+
+usage() { sed -n 's/^#   //p' "$0" >&2; exit 2; }
+say() { echo "install.sh: $*"; }
+running() { [ -d /run/systemd/system ]; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --prefix) [ $# -ge 2 ] || usage; prefix=$2; shift ;;
+    --uninstall) action=uninstall ;;
+    --purge) action=purge ;;
+    -*) usage ;;
+    *) [ -z "$folder" ] || usage; folder=$1 ;;
+  esac
+  shift
+done
+case ${action:+action}${folder:+folder} in
+  action) ;;
+  folder) action=install ;;
+  *) usage ;;
+esac
+case $prefix in /*) ;; *) usage ;; esac
+[ "$(id -u)" = 0 ] || { say 'needs root' >&2; exit 1; }
+
+install_user() {
+  if command -v systemd-sysusers >/dev/null; then
+    systemd-sysusers "$prefix/lib/sysusers.d/frankd.conf"
+  elif ! getent passwd frankd >/dev/null; then
+    useradd --system --user-group --no-create-home --home-dir /var/lib/frankd --shell /usr/sbin/nologin frankd
+  fi
+}
+
+install_directories() {
+  install -d -m 0750 -o root -g frankd /etc/frankd /etc/frankd/frankd.toml.d /etc/frankd/secrets
+  install -d -m 0700 -o frankd -g frankd /var/lib/frankd
+  [ -e /etc/frankd/frankd.toml ] || install -m 0640 -o root -g frankd "$here/frankd.toml" /etc/frankd/frankd.toml
+}
+
+# A running program is replaced, not written over.
+install_program() {
+  install -D -m 0755 "$folder/$1" "$2.new"
+  mv -f "$2.new" "$2"
+}
+
+install_all() {
+  for program in frankd frankctl; do
+    [ -x "$folder/$program" ] || { say "there is no program $program in $folder" >&2; exit 1; }
+  done
+  install_program frankd "$prefix/sbin/frankd"
+  install_program frankctl "$prefix/bin/frankctl"
+  install -D -m 0644 "$here/sysusers.d/frankd.conf" "$prefix/lib/sysusers.d/frankd.conf"
+  install -D -m 0644 "$here/tmpfiles.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
+  install -d -m 0755 "$prefix/lib/systemd/system"
+  for unit in $units; do
+    sed "s|^\(Exec[A-Za-z]*\)=/usr/sbin/|\1=$prefix/sbin/|" "$here/systemd/$unit" > "$prefix/lib/systemd/system/$unit"
+    chmod 0644 "$prefix/lib/systemd/system/$unit"
+  done
+  install_user
+  install_directories
+  if running; then
+    systemctl daemon-reload
+    systemctl --quiet enable $units
+    # The sockets stay open, so that callers wait instead of failing while the service is replaced.
+    systemctl start frankd.socket frankd-submit.socket
+    systemctl restart frankd.service
+    say "frankd runs; next: $prefix/bin/frankctl status"
+  else
+    say 'installed; systemd does not run here, so nothing was started'
+  fi
+}
+
+remove_all() {
+  if running && [ -e "$prefix/lib/systemd/system/frankd.service" ]; then
+    systemctl --quiet disable --now $units
+  fi
+  for unit in $units; do rm -f "$prefix/lib/systemd/system/$unit"; done
+  rm -f "$prefix/sbin/frankd" "$prefix/bin/frankctl" "$prefix/lib/sysusers.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
+  if running; then
+    systemctl daemon-reload
+    systemctl --quiet reset-failed $units 2>/dev/null || true
+  fi
+  [ ! -d /run/frankd ] || rmdir --ignore-fail-on-non-empty /run/frankd
+}
+
+case $action in
+  install) install_all ;;
+  uninstall)
+    remove_all
+    say 'removed; kept: /etc/frankd, /var/lib/frankd and the user frankd' ;;
+  purge)
+    remove_all
+    rm -rf /etc/frankd /var/lib/frankd
+    if getent passwd frankd >/dev/null; then userdel frankd; fi
+    if getent group frankd >/dev/null; then groupdel frankd; fi
+    say 'removed, with configuration, queue, tokens and user' ;;
+esac
