@@ -1,7 +1,7 @@
-//! The floors of the daemon, read from its source.
+//! The floors of the daemon and the shape of every package, read from their source.
 //!
-//! A module uses only lower floors; modules on one floor do not use each other; no circle among the modules of one floor;
-//! no file over 800 lines; every file begins by saying what it is for; secrets are exposed only where they are used. The
+//! A module of the daemon uses only lower floors; modules on one floor do not use each other; no circle of modules in any
+//! package; no file over 800 lines; every file begins by saying what it is for; secrets are exposed only where they are used. The
 //! rules work on a map of sources, so a test can inject an offence and see it found.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,12 @@ const EXPOSING: &[&str] = &[
     "ctl/src/secrets.rs",
     "ctl/src/commands/token",
 ];
+
+/// The packages whose modules may not form a circle.
+const PACKAGES: &[&str] = &["proto", "daemon", "ctl"];
+
+/// The modules of a package, each with its file.
+type Modules<'a> = BTreeMap<Vec<String>, &'a Path>;
 
 /// Sources by their path in the repository.
 pub type Sources = BTreeMap<PathBuf, String>;
@@ -85,15 +91,30 @@ pub fn offences(sources: &Sources) -> Vec<Offence> {
             offend("exposes a secret".to_owned());
         }
     }
-    let daemon: BTreeMap<Vec<String>, &PathBuf> =
-        sources.keys().filter_map(|path| Some((module_of(path)?, path))).collect();
+    for package in PACKAGES {
+        let modules: Modules<'_> =
+            sources.keys().filter_map(|path| Some((module_of(package, path)?, path.as_path()))).collect();
+        if *package == "daemon" {
+            found.extend(broken_floors(sources, &modules));
+        }
+        found.extend(circles(sources, &modules));
+    }
+    found.into_iter().collect()
+}
+
+fn broken_floors<'a>(sources: &'a Sources, modules: &'a Modules<'_>) -> impl Iterator<Item = Offence> + 'a {
+    modules.iter().flat_map(|(module, path)| {
+        let used = paths_used(&sources[*path], module);
+        used.into_iter()
+            .filter_map(|used| Some(Offence { path: path.to_path_buf(), what: broken_floor(module, &used)? }))
+    })
+}
+
+fn circles(sources: &Sources, modules: &Modules<'_>) -> Vec<Offence> {
     let mut edges: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
-    for (module, path) in &daemon {
+    for (module, path) in modules {
         for used in paths_used(&sources[*path], module) {
-            if let Some(what) = broken_floor(module, &used) {
-                found.insert(Offence { path: (*path).clone(), what });
-            }
-            if let Some(target) = longest_module(&daemon, &used)
+            if let Some(target) = longest_module(modules, &used)
                 && target != *module
                 && !target.starts_with(module)
                 && !module.starts_with(&target)
@@ -102,10 +123,12 @@ pub fn offences(sources: &Sources) -> Vec<Offence> {
             }
         }
     }
-    for module in edges.keys().filter(|module| reaches(&edges, module)) {
-        found.insert(Offence { path: daemon[module].clone(), what: "is part of a circle of modules".to_owned() });
-    }
-    found.into_iter().collect()
+    let part = edges.keys().filter(|module| reaches(&edges, module));
+    part.map(|module| Offence {
+        path: modules[module].to_path_buf(),
+        what: "is part of a circle of modules".to_owned(),
+    })
+    .collect()
 }
 
 trait StartsWithText {
@@ -123,9 +146,9 @@ fn in_production(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text)
 }
 
-/// The module path of a file of the daemon; empty for `lib.rs`. `main.rs` stands above all floors.
-fn module_of(path: &Path) -> Option<Vec<String>> {
-    let inner = path.strip_prefix("daemon/src").ok()?.with_extension("");
+/// The module path of a file of a package; empty for `lib.rs`. `main.rs` stands above all of them.
+fn module_of(package: &str, path: &Path) -> Option<Vec<String>> {
+    let inner = path.strip_prefix(package).ok()?.strip_prefix("src").ok()?.with_extension("");
     let mut parts: Vec<String> = inner.iter().filter_map(|part| part.to_str()).map(str::to_owned).collect();
     match parts.last().map(String::as_str) {
         Some("main") if parts.len() == 1 => return None,
@@ -153,8 +176,8 @@ fn broken_floor(module: &[String], used: &[String]) -> Option<String> {
     }
 }
 
-fn longest_module(daemon: &BTreeMap<Vec<String>, &PathBuf>, used: &[String]) -> Option<Vec<String>> {
-    (1..=used.len()).rev().map(|length| used[..length].to_vec()).find(|module| daemon.contains_key(module))
+fn longest_module(modules: &Modules<'_>, used: &[String]) -> Option<Vec<String>> {
+    (1..=used.len()).rev().map(|length| used[..length].to_vec()).find(|module| modules.contains_key(module))
 }
 
 /// Whether a module can be reached from itself.

@@ -54,11 +54,13 @@ fn each_rule_finds_its_offence() {
 
 #[test]
 fn a_circle_of_modules_is_found() {
-    let mut sources = sources();
-    sources.insert(PathBuf::from("daemon/src/store/a.rs"), "//! a\nuse super::b::B;".to_owned());
-    sources.insert(PathBuf::from("daemon/src/store/b.rs"), "//! b\nuse crate::store::a::A;".to_owned());
-    let found = offences(&sources);
-    assert_eq!(found.iter().filter(|offence| offence.what.contains("circle")).count(), 2, "{found:#?}");
+    for folder in ["daemon/src/store", "ctl/src/store", "proto/src/store"] {
+        let mut sources = sources();
+        sources.insert(Path::new(folder).join("a.rs"), "//! a\nuse super::b::B;".to_owned());
+        sources.insert(Path::new(folder).join("b.rs"), "//! b\nuse crate::store::a::A;".to_owned());
+        let found = offences(&sources);
+        assert_eq!(found.iter().filter(|offence| offence.what.contains("circle")).count(), 2, "{folder}: {found:#?}");
+    }
 }
 
 #[test]
