@@ -10,11 +10,10 @@ use std::time::Duration;
 use frankd_proto::methods::event::{Event, Events as Listed};
 use frankd_proto::{EventType, Name};
 use futures::stream::BoxStream;
-use tokio::sync::watch;
 
 use crate::clock::{ClockExt as _, SharedClock};
 use crate::domain::StoredEvent;
-use crate::store::{Store, StoreError};
+use crate::store::{LastSeq, Store, StoreError};
 
 /// Events read from the store at a time.
 const PAGE: usize = 256;
@@ -50,7 +49,7 @@ impl Events {
 
     /// The sequence number of the last event.
     pub fn last_seq(&self) -> u64 {
-        *self.store.last_seq().borrow()
+        self.store.last_seq().now()
     }
 
     /// Up to `limit` events after `since`; waits up to `wait` for the first one.
@@ -74,7 +73,7 @@ impl Events {
     /// Events after `since`, or from now on, as they happen.
     pub fn follow(&self, filter: Filter, since: Option<u64>) -> Follower {
         let last_seq = self.store.last_seq();
-        let read = since.unwrap_or_else(|| *last_seq.borrow());
+        let read = since.unwrap_or_else(|| last_seq.now());
         Follower { store: Arc::clone(&self.store), last_seq, filter, read, seen: read, page: VecDeque::new() }
     }
 }
@@ -83,7 +82,7 @@ impl Events {
 #[derive(Debug)]
 pub struct Follower {
     store: Arc<dyn Store>,
-    last_seq: watch::Receiver<u64>,
+    last_seq: LastSeq,
     filter: Filter,
     read: u64,
     seen: u64,
@@ -97,7 +96,7 @@ impl Follower {
             if let Some(event) = self.ready().await? {
                 return Ok(event);
             }
-            if self.last_seq.changed().await.is_err() {
+            if !self.last_seq.changed().await {
                 return Err(StoreError::Closed);
             }
         }
@@ -112,7 +111,7 @@ impl Follower {
                     return Ok(Some(shown(event)));
                 }
             }
-            if *self.last_seq.borrow_and_update() <= self.read {
+            if self.last_seq.see() <= self.read {
                 return Ok(None);
             }
             let (page, _) = self.store.events(self.read, PAGE).await?;

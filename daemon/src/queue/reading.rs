@@ -38,14 +38,14 @@ pub(super) async fn wait(
     let limit = limit.min(WAIT_MAX);
     let settled = async {
         loop {
-            commits.borrow_and_update();
+            commits.see();
             gates.borrow_and_update();
             let view = view(shared, message(shared, id, scope).await?);
             if view.state.is_final() || matches!(view.state, MessageState::Held | MessageState::InDoubt) {
                 return Ok(view);
             }
             tokio::select! {
-                Ok(()) = commits.changed() => {}
+                true = commits.changed() => {}
                 Ok(()) = gates.changed() => {}
                 else => return Ok(view),
             }

@@ -61,9 +61,25 @@ pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
+/// Makes what was written into a file durable. Every sync of the store comes by here, where tests watch it.
+pub(super) fn sync_data(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    let syncing = super::power::begins(file)?;
+    file.sync_data()?;
+    #[cfg(test)]
+    super::power::ended(syncing);
+    Ok(())
+}
+
 /// Makes renames and deletions in a directory durable.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+    let directory = File::open(path)?;
+    #[cfg(test)]
+    let syncing = super::power::begins(&directory)?;
+    directory.sync_all()?;
+    #[cfg(test)]
+    super::power::ended(syncing);
+    Ok(())
 }
 
 /// Makes the files in a directory durable, and their names.
@@ -71,7 +87,7 @@ pub(super) fn sync_files(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            File::open(entry.path())?.sync_all()?;
+            sync_data(&File::open(entry.path())?)?;
         }
     }
     sync_directory(path)
@@ -81,7 +97,7 @@ pub(super) fn sync_files(path: &Path) -> io::Result<()> {
 pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(content)?;
-    file.sync_data()
+    sync_data(&file)
 }
 
 /// Makes `content` the content of a file, durably.

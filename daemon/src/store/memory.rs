@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::rules::{self, Place};
 use super::{
-    Accepted, Change, Lane, LaneCount, MessageFilter, MessagePage, NewMessage, Opened, Record, Reply, Retention,
-    Snapshot, Store, StoreError, StoreHealth,
+    Accepted, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewMessage, Opened, Record, Reply,
+    Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::domain::{Claim, Client, Gate, Grant, Message, NewEvent, Phase, Profile, StoredEvent, TokenSlot};
 
@@ -287,8 +287,8 @@ impl Store for MemoryStore {
         })
     }
 
-    fn last_seq(&self) -> watch::Receiver<u64> {
-        self.seq.subscribe()
+    fn last_seq(&self) -> LastSeq {
+        LastSeq::of(&self.seq)
     }
 
     fn sweep(&self, retention: Retention) -> Reply<'_, bool> {

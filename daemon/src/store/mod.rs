@@ -24,22 +24,26 @@ use std::fmt;
 use frankd_proto::{ClientId, GrantId, GrantState, HoldReason, MessageId, ProfileId};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use crate::domain::{Client, Gate, Grant, Message, NewEvent, Profile, StoredEvent, TokenSlot};
 
 #[cfg(any(test, feature = "fakes"))]
 pub mod conformance;
 mod disk;
+mod last_seq;
 #[cfg(any(test, feature = "fakes"))]
 pub mod memory;
 mod mirror;
+#[cfg(test)]
+mod power;
 mod rules;
 pub mod seal;
 pub mod sled;
 
 #[cfg(any(test, feature = "fakes"))]
 pub use memory::MemoryStore;
+
+pub use last_seq::LastSeq;
 
 /// What a call of the store gives, later.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -371,8 +375,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// if none is.
     fn events(&self, since: u64, limit: usize) -> Reply<'_, (Vec<StoredEvent>, u64)>;
 
-    /// The sequence number of the last event. Whoever keeps a borrow of it while waiting stops every commit.
-    fn last_seq(&self) -> watch::Receiver<u64>;
+    /// The sequence number of the last event.
+    fn last_seq(&self) -> LastSeq;
 
     /// Deletes what is no longer kept, a bounded piece at a time. Gives whether there may be more.
     fn sweep(&self, retention: Retention) -> Reply<'_, bool>;

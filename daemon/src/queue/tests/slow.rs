@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use frankd_proto::{EventType, MessageId, ProfileId};
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 use crate::clock::{ClockExt as _, FakeClock};
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::store::{
-    Accepted, Change, Lane, LaneCount, MemoryStore, MessageFilter, MessagePage, NewMessage, Opened, Reply, Retention,
-    Snapshot, Store, StoreHealth,
+    Accepted, Change, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter, MessagePage, NewMessage, Opened, Reply,
+    Retention, Snapshot, Store, StoreHealth,
 };
 
 #[derive(Debug)]
@@ -89,7 +88,7 @@ impl Store for SlowStore {
         self.inner.events(since, limit)
     }
 
-    fn last_seq(&self) -> watch::Receiver<u64> {
+    fn last_seq(&self) -> LastSeq {
         self.inner.last_seq()
     }
 

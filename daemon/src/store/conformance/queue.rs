@@ -186,7 +186,7 @@ pub async fn a_submission_is_accepted_once(mut subject: impl Subject) -> Result<
     assert_eq!(subject.store().accept(first.clone()).await?, Accepted::New);
     subject.crash().await?;
     let store = subject.store();
-    let seq = *store.last_seq().borrow();
+    let seq = store.last_seq().now();
     let again = store.accept(submission(2, 1000, "order-7", 1)).await?;
     assert_eq!(again, Accepted::Duplicate(Box::new(first.message.clone())));
     let sent = sample::settled(&first.message, RecipientState::Sent, sample::at(1));
@@ -194,7 +194,7 @@ pub async fn a_submission_is_accepted_once(mut subject: impl Subject) -> Result<
     let again = store.accept(submission(3, 1000, "order-7", 1)).await?;
     assert_eq!(again, Accepted::Duplicate(Box::new(sent)));
     assert_eq!(store.message(sample::message_id(2)).await?, None);
-    assert_eq!(*store.last_seq().borrow(), seq);
+    assert_eq!(store.last_seq().now(), seq);
     Ok(())
 }
 
@@ -322,7 +322,7 @@ pub async fn many_senders_at_once_lose_nothing(mut subject: impl Subject) -> Res
         assert!(store.message(sample::message_id(n)).await?.is_some(), "{n}");
         assert!(store.body(sample::message_id(n)).await?.is_some(), "{n}");
     }
-    assert_eq!(*store.last_seq().borrow(), 256);
+    assert_eq!(store.last_seq().now(), 256);
     assert_eq!(store.counts().await?.iter().map(|(_, c)| c.waiting).sum::<u64>(), 256);
     Ok(())
 }

@@ -61,7 +61,7 @@ impl Bodies {
         let mut out = BufWriter::with_capacity(128 * 1024, file);
         self.sealer.seal_body(&keys::body(id), body, &mut out)?;
         out.flush()?;
-        out.get_ref().sync_data()?;
+        disk::sync_data(out.get_ref())?;
         Ok(written)
     }
 

@@ -25,11 +25,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError, RwLock};
+#[cfg(test)]
+use std::sync::{Mutex, mpsc::Receiver};
+use std::time::Duration;
 
 use frankd_proto::{MessageId, ProfileId};
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use self::bodies::Bodies;
 use self::calls::Incoming;
@@ -39,8 +42,8 @@ use self::writer::{Call, Shared};
 use super::disk;
 use super::seal::MasterKey;
 use super::{
-    Accepted, Change, Lane, LaneCount, MessageFilter, MessagePage, NewMessage, Opened, Reply, Retention, Snapshot,
-    Store, StoreError, StoreHealth,
+    Accepted, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewMessage, Opened, Reply, Retention,
+    Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::clock::SharedClock;
 use crate::domain::{Message, NewEvent, StoredEvent};
@@ -60,8 +63,11 @@ pub struct OpenOptions {
     key: MasterKey,
     clock: SharedClock,
     entropy: SharedEntropy,
+    /// How long the engine may take to open.
+    deadline: Duration,
+    /// The engine hangs at the opening until somebody sends here.
     #[cfg(test)]
-    hooks: Hooks,
+    hanging: Option<Arc<Mutex<Receiver<()>>>>,
 }
 
 impl OpenOptions {
@@ -72,8 +78,16 @@ impl OpenOptions {
             key,
             clock,
             entropy,
+            deadline: start::DEADLINE,
             #[cfg(test)]
-            hooks: Hooks::default(),
+            hanging: None,
+        }
+    }
+
+    #[cfg(test)]
+    fn hang(&self) {
+        if let Some(hanging) = &self.hanging {
+            let _ = hanging.lock().unwrap_or_else(PoisonError::into_inner).recv();
         }
     }
 }
@@ -225,8 +239,8 @@ impl Store for SledStore {
         self.read(move |reader| reader.events(since, last, limit))
     }
 
-    fn last_seq(&self) -> watch::Receiver<u64> {
-        self.shared.seq.subscribe()
+    fn last_seq(&self) -> LastSeq {
+        LastSeq::of(&self.shared.seq)
     }
 
     fn sweep(&self, retention: Retention) -> Reply<'_, bool> {
@@ -249,30 +263,6 @@ impl Store for SledStore {
             self.call(|answer| Call::Close { answer }).await
         }
         .boxed()
-    }
-}
-
-/// What a test can do to a store from within.
-#[cfg(test)]
-#[derive(Clone, Debug, Default)]
-struct Hooks {
-    fail_sync: Arc<std::sync::atomic::AtomicBool>,
-    power: Arc<std::sync::Mutex<Option<tests::Power>>>,
-}
-
-#[cfg(test)]
-impl Hooks {
-    fn before_sync(&self) -> std::io::Result<()> {
-        if self.fail_sync.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(std::io::Error::other("the disk failed"));
-        }
-        Ok(())
-    }
-
-    fn synced(&self) {
-        if let Some(power) = &mut *self.power.lock().unwrap_or_else(PoisonError::into_inner) {
-            power.synced();
-        }
     }
 }
 

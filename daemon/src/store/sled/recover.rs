@@ -310,7 +310,7 @@ fn build(
     state.write(&mut overlay)?;
     overlay.land().map_err(super::pages::failed)?;
     overlay.pages.tree.flush().map_err(super::pages::failed)?;
-    file.sync_data().map_err(io_error("sync the database"))?;
+    disk::sync_data(&file).map_err(io_error("sync the database"))?;
     disk::sync_files(&new.store).map_err(io_error("sync the database"))?;
 
     let mut mirror = Mirror::open(&new.mirror, sealer);

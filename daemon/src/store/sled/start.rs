@@ -20,7 +20,7 @@ use super::pages::{Overlay, Pages, Plain as _};
 use super::reader::Reader;
 use super::stamp::Stamp;
 use super::verify::{AT_START, verify};
-use super::writer::{Shared, SyncFile, Writer};
+use super::writer::{Shared, Writer};
 use super::{OpenOptions, SledStore, keys};
 use crate::domain::TokenSlot;
 use crate::store::disk::{self, Layout, Lock, LockError};
@@ -29,7 +29,7 @@ use crate::store::seal::{MasterKey, Sealer};
 use crate::store::{Opened, StoreError};
 
 /// How long the engine may take to open.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 /// Memory of the engine for pages, in octets.
 const CACHE: u64 = 8 * 1024 * 1024;
 /// Bodies that are looked at before the start goes on. A sweep looks at the others.
@@ -97,14 +97,17 @@ pub(super) fn open(options: OpenOptions) -> Result<SledStore, OpenError> {
     let lock = take_lock(&layout)?;
     let stamp = check_files(&layout, &options.key)?;
     let (sender, result) = mpsc::channel();
+    let deadline = options.deadline;
     let work = move || {
+        #[cfg(test)]
+        options.hang();
         let opened = catch_unwind(AssertUnwindSafe(|| start(options, layout, stamp, lock)));
         let panicked = |_| Err(Failure::Findings(vec!["the database is damaged: its engine panicked".to_owned()]));
         drop(sender.send(opened.unwrap_or_else(panicked)));
     };
     let thread = thread::Builder::new().name("store-open".to_owned());
     thread.spawn(work).map_err(io_error("start a thread"))?;
-    match wait(&result) {
+    match wait(&result, deadline) {
         Ok(Ok(store)) => Ok(store),
         Ok(Err(Failure::Findings(findings))) => Err(unusable(findings)),
         Ok(Err(Failure::Open(error))) => Err(error),
@@ -113,9 +116,9 @@ pub(super) fn open(options: OpenOptions) -> Result<SledStore, OpenError> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the engine may hang, and no test waits for that")]
-fn wait<T>(result: &mpsc::Receiver<T>) -> Result<T, RecvTimeoutError> {
-    result.recv_timeout(DEADLINE)
+#[expect(clippy::disallowed_methods, reason = "a thread that hangs on no clock of ours; tests give it no time at all")]
+fn wait<T>(result: &mpsc::Receiver<T>, deadline: Duration) -> Result<T, RecvTimeoutError> {
+    result.recv_timeout(deadline)
 }
 
 pub(super) fn take_lock(layout: &Layout) -> Result<Lock, OpenError> {
@@ -259,11 +262,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
         state,
         mirror,
         bodies: bodies.clone(),
-        file: SyncFile {
-            file,
-            #[cfg(test)]
-            hooks: options.hooks,
-        },
+        file,
         shared: Arc::clone(&shared),
         stamped: (found, options.clock.now()),
         clock: options.clock,

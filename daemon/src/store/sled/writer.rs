@@ -26,7 +26,7 @@ use super::stamp::Stamp;
 use crate::clock::{Instant, SharedClock};
 use crate::domain::{Message, NewEvent};
 use crate::fail_point;
-use crate::store::disk::{Layout, Lock};
+use crate::store::disk::{self, Layout, Lock};
 use crate::store::mirror::{self, Mirror, Prepared};
 use crate::store::{Accepted, Change, Retention, StoreError};
 
@@ -64,25 +64,6 @@ impl Shared {
     }
 }
 
-/// The writer's handle of the database file. The engine's own flush asks for less than a power cut needs.
-#[derive(Debug)]
-pub(super) struct SyncFile {
-    pub(super) file: File,
-    #[cfg(test)]
-    pub(super) hooks: super::Hooks,
-}
-
-impl SyncFile {
-    fn sync(&self) -> io::Result<()> {
-        #[cfg(test)]
-        self.hooks.before_sync()?;
-        self.file.sync_data()?;
-        #[cfg(test)]
-        self.hooks.synced();
-        Ok(())
-    }
-}
-
 /// The state of the thread. The lock is the last to go.
 pub(super) struct Writer {
     pub(super) layout: Layout,
@@ -90,7 +71,8 @@ pub(super) struct Writer {
     pub(super) state: State,
     pub(super) mirror: Mirror,
     pub(super) bodies: Bodies,
-    pub(super) file: SyncFile,
+    /// The writer's own handle of the database: the engine's flush asks for less than a power cut needs.
+    pub(super) file: File,
     pub(super) shared: Arc<Shared>,
     pub(super) clock: SharedClock,
     /// What the side file says, and when it was written.
@@ -375,7 +357,7 @@ impl Writer {
     fn try_sync(&mut self) -> Result<(), String> {
         fail_point::hit("store.before_flush").map_err(|error| error.to_string())?;
         self.overlay.pages.tree.flush().map_err(|error| format!("flushing: {error}"))?;
-        self.file.sync().map_err(|error| format!("syncing: {error}"))?;
+        disk::sync_data(&self.file).map_err(|error| format!("syncing: {error}"))?;
         fail_point::hit("store.after_flush_before_reply").map_err(|error| error.to_string())
     }
 

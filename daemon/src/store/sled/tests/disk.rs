@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use frankd_proto::{EventType, RecipientState};
 
 use super::*;
 use crate::store::conformance::sample;
+use crate::store::power::{Disk, Left, Which};
 use crate::store::{MessageFilter, Record};
 
 fn put_slot(version: u64) -> Change {
@@ -132,26 +134,81 @@ async fn a_missing_file_is_named_and_nothing_is_made_in_its_place() {
 #[tokio::test]
 async fn no_receipt_is_given_after_a_failed_sync() {
     let directory = tempfile::tempdir().unwrap();
-    let options = options(directory.path());
-    let fail_sync = Arc::clone(&options.hooks.fail_sync);
-    let store = SledStore::open(options).unwrap();
+    let disk = Disk::behind(directory.path());
+    let store = SledStore::open(options(directory.path())).unwrap();
     store.accept(with_body(1, 10)).await.unwrap();
-    fail_sync.store(true, Ordering::SeqCst);
-    let seq = *store.last_seq().borrow();
+    disk.fail(Some(|path| path == "store/db"));
+    let seq = store.last_seq().now();
     let refused = store.accept(with_body(2, 10)).await;
-    assert!(matches!(&refused, Err(StoreError::ReadOnly(cause)) if cause.contains("the disk failed")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StoreError::ReadOnly(cause)) if cause.contains("Input/output error")),
+        "{refused:?}"
+    );
     // The disk works again, but what it has is not known.
-    fail_sync.store(false, Ordering::SeqCst);
+    disk.fail(None);
     let refused = store.commit(vec![put_slot(1)], Vec::new()).await;
     assert!(matches!(refused, Err(StoreError::ReadOnly(_))), "{refused:?}");
     let refused = store.claim(sample::profile_id(1), sample::at(9), 9).await;
     assert!(matches!(refused, Err(StoreError::ReadOnly(_))), "{refused:?}");
-    assert!(store.health().read_only.unwrap().contains("the disk failed"));
-    assert_eq!(*store.last_seq().borrow(), seq);
+    assert!(store.health().read_only.unwrap().contains("Input/output error"));
+    assert_eq!(store.last_seq().now(), seq);
     assert!(store.message(sample::message_id(1)).await.unwrap().is_some());
     store.close().await.unwrap();
-    let store = SledStore::open(super::options(directory.path())).unwrap();
+    let store = SledStore::open(options(directory.path())).unwrap();
     store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
+}
+
+/// Each sync that a receipt waits for, and whether one that failed may be followed by others.
+#[tokio::test]
+async fn every_sync_of_a_receipt_counts() {
+    let syncs: [(&str, Which, bool); 5] = [
+        ("a body", |path| path.starts_with("bodies/incoming/"), true),
+        ("the names of bodies", |path| path == "bodies", false),
+        ("the database", |path| path == "store/db", false),
+        ("a copy", |path| path.starts_with("mirror/.new-"), true),
+        ("the names of copies", |path| path == "mirror", false),
+    ];
+    for (what, failing, goes_on) in syncs {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::behind(directory.path());
+        let store = SledStore::open(options(directory.path())).unwrap();
+        store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
+        disk.fail(Some(failing));
+        let refused = if what.ends_with("copies") || what == "a copy" {
+            store.commit(vec![put_slot(2)], Vec::new()).await.map(drop)
+        } else {
+            store.accept(with_body(1, 5000)).await.map(drop)
+        };
+        disk.fail(None);
+        let Err(error) = refused else { panic!("{what}: a receipt") };
+        assert!(error.to_string().contains("Input/output error"), "{what}: {error}");
+        assert_eq!(matches!(error, StoreError::ReadOnly(_)), !goes_on, "{what}: {error}");
+        let next = store.accept(with_body(2, 5000)).await;
+        assert_eq!(next.is_ok(), goes_on, "{what}: {next:?}");
+        store.close().await.unwrap();
+        // What was refused is there or not; the next start works with either.
+        let left = disk.left(&Left::Nothing);
+        let store = SledStore::open(options(left.path())).unwrap();
+        store.accept(with_body(3, 5000)).await.unwrap();
+        let slots = store.snapshot().await.unwrap().slots;
+        assert!(slots == [sample::slot(1, 1)] || slots == [sample::slot(1, 2)], "{what}: {slots:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_a_refusal_to_start() {
+    let disk = OnDisk::new();
+    disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
+    disk.store.close().await.unwrap();
+    let before = content(disk.directory.path());
+    let (go_on, hanging) = mpsc::channel();
+    let mut options = options(disk.directory.path());
+    options.deadline = Duration::ZERO;
+    options.hanging = Some(Arc::new(Mutex::new(hanging)));
+    let refused = findings(SledStore::open(options).unwrap_err());
+    assert!(refused.contains("its engine hangs"), "{refused}");
+    assert!(content(disk.directory.path()) == before);
+    drop(go_on);
 }
 
 #[tokio::test]
@@ -314,7 +371,7 @@ async fn a_process_that_accepts_until_it_is_killed() {
         return;
     };
     let store = SledStore::open(options(Path::new(&directory))).unwrap();
-    let first = u32::try_from(*store.last_seq().borrow()).unwrap() * 10 + 1;
+    let first = u32::try_from(store.last_seq().now()).unwrap() * 10 + 1;
     let store = &store;
     let senders = (0..8).map(|sender| async move {
         for n in (0..).map(|n| first + n * 8 + sender) {

@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod model;
+mod power;
 mod recover;
 
 use std::fs;
@@ -58,67 +59,6 @@ impl Subject for OnDisk {
 }
 
 conformance::suite!(OnDisk::new());
-
-/// The store on a disk that loses what was not synced.
-mod power_cut {
-    use super::*;
-
-    struct PowerCut(OnDisk);
-
-    impl PowerCut {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let store = open(directory.path()).unwrap();
-            Self(OnDisk { store, directory })
-        }
-    }
-
-    fn open(directory: &Path) -> Result<Arc<SledStore>, OpenError> {
-        let options = options(directory);
-        let database = directory.join("store/db");
-        let synced = database.with_extension("synced");
-        *options.hooks.power.lock().unwrap() = Some(Power { database, synced });
-        SledStore::open(options).map(Arc::new)
-    }
-
-    impl Subject for PowerCut {
-        fn store(&self) -> Arc<dyn Store> {
-            self.0.store()
-        }
-
-        async fn crash(&mut self) -> Result<(), Failure> {
-            let image = tempfile::tempdir()?;
-            copy_all(self.0.directory.path(), image.path());
-            self.0.store.close().await?;
-            let database = image.path().join("store/db");
-            fs::rename(database.with_extension("synced"), database)?;
-            self.0.store = open(image.path())?;
-            self.0.directory = image;
-            Ok(())
-        }
-
-        async fn restart(&mut self) -> Result<(), Failure> {
-            self.0.store.close().await?;
-            self.0.store = open(self.0.directory.path())?;
-            Ok(())
-        }
-    }
-
-    conformance::suite!(PowerCut::new());
-}
-
-/// Keeps the database as it was at the last sync.
-#[derive(Debug)]
-pub(super) struct Power {
-    database: PathBuf,
-    synced: PathBuf,
-}
-
-impl Power {
-    pub(super) fn synced(&mut self) {
-        fs::copy(&self.database, &self.synced).unwrap();
-    }
-}
 
 pub(super) fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

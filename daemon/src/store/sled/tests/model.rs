@@ -138,7 +138,7 @@ impl Pair {
         assert_eq!(disk.lanes().await.unwrap(), fake.lanes().await.unwrap());
         assert_eq!(disk.counts().await.unwrap(), fake.counts().await.unwrap());
         assert_eq!(disk.events(0, 10_000).await.unwrap(), fake.events(0, 10_000).await.unwrap());
-        assert_eq!(*disk.last_seq().borrow(), *fake.last_seq().borrow());
+        assert_eq!(disk.last_seq().now(), fake.last_seq().now());
         let all = MessageFilter { limit: 10_000, ..MessageFilter::default() };
         let page = fake.messages(all.clone()).await.unwrap();
         assert_eq!(disk.messages(all).await.unwrap(), page);
