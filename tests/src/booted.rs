@@ -79,6 +79,23 @@ impl Booted {
         Ok(())
     }
 
+    /// Copies what `install.sh` installs, and itself, below a folder.
+    pub fn copy_packaging(&self, folder: &str) -> Result<(), RigError> {
+        let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+        for name in [
+            "install.sh",
+            "frankd.toml",
+            "systemd/frankd.service",
+            "systemd/frankd.socket",
+            "systemd/frankd-submit.socket",
+            "sysusers.d/frankd.conf",
+            "tmpfiles.d/frankd.conf",
+        ] {
+            self.copy_in(&packaging.join(name), &format!("{folder}/{name}"))?;
+        }
+        Ok(())
+    }
+
     /// Writes a file inside. Not below `/run` and `/tmp`, which the booted system mounts anew.
     pub fn write(&self, to: &str, content: &str) -> Result<(), RigError> {
         let target = self.root().join(to.trim_start_matches('/'));

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use frankd_tests::booted::{Booted, Network};
 
@@ -22,18 +21,7 @@ exec sleep infinity
 ";
 
 fn copy_sources(system: &Booted) -> Result<(), Failure> {
-    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
-    for name in [
-        "install.sh",
-        "frankd.toml",
-        "systemd/frankd.service",
-        "systemd/frankd.socket",
-        "systemd/frankd-submit.socket",
-        "sysusers.d/frankd.conf",
-        "tmpfiles.d/frankd.conf",
-    ] {
-        system.copy_in(&packaging.join(name), &format!("{SOURCE}/{name}"))?;
-    }
+    system.copy_packaging(SOURCE)?;
     for program in ["frankd", "frankctl"] {
         let path = format!("{BUILT}/{program}");
         system.write(&path, STAND_IN)?;

@@ -28,18 +28,7 @@ struct Installed(Booted);
 
 impl Installed {
     fn new(system: Booted, binaries: &Path) -> Result<Self, Failure> {
-        let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
-        for name in [
-            "install.sh",
-            "frankd.toml",
-            "systemd/frankd.service",
-            "systemd/frankd.socket",
-            "systemd/frankd-submit.socket",
-            "sysusers.d/frankd.conf",
-            "tmpfiles.d/frankd.conf",
-        ] {
-            system.copy_in(&packaging.join(name), &format!("{SOURCE}/{name}"))?;
-        }
+        system.copy_packaging(SOURCE)?;
         for program in ["frankd", "frankctl"] {
             system.copy_in(&binaries.join(program), &format!("{BUILT}/{program}"))?;
         }

@@ -12,6 +12,8 @@ pub mod gate;
 pub mod grant;
 pub mod message;
 pub mod profile;
+#[cfg(any(test, feature = "fakes"))]
+pub mod sample;
 pub mod secret;
 pub mod settings;
 pub mod token;

@@ -1,17 +1,14 @@
 //! A daemon's tokens on paused time, for tests: the real keeper, flights and lanes over a store and a server in memory.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frankd_proto::{
-    ClientId, EventType, Flow, OnDoubt, ProfileId, ProfileKind, Secret, TlsVersion, TokenEndpointAuthMethod, TokenState,
-};
+use frankd_proto::{ClientId, EventType, Flow, ProfileId, Secret, TokenState};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::{Clock as _, ClockExt as _, FakeClock};
-use crate::domain::{Client, Profile, SecretSource, SlotIdentity, StoredEvent, StoredSecret, TokenSet};
+use crate::domain::{Client, Profile, SlotIdentity, StoredEvent, TokenSet, sample};
 use crate::entropy::SeededEntropy;
 use crate::oauth::fake::FakeServer;
 use crate::registry::Secrets;
@@ -35,62 +32,15 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn client() -> Client {
-    let created_at = Timestamp::UNIX_EPOCH;
     Client {
-        id: ClientId::from_bits(1),
-        name: "login".parse().unwrap(),
-        revision: 1,
-        description: None,
-        preset: None,
-        client_id: "frankd".to_owned(),
-        client_secret: Some(StoredSecret {
-            source: SecretSource::Value(Secret::new("s3cret")),
-            updated_at: created_at,
-            expires_at: None,
-        }),
-        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
-        issuer: None,
-        authorization_endpoint: Some("https://login.example/authorize".to_owned()),
-        token_endpoint: "https://login.example/token".to_owned(),
         revocation_endpoint: Some("https://login.example/revoke".to_owned()),
-        redirect_uri: "http://127.0.0.1:{port}/".to_owned(),
-        scopes: vec!["mail".to_owned()],
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        ca_bundle: None,
-        min_tls_version: TlsVersion::Tls12,
-        connect_timeout_s: 10,
-        request_timeout_s: 30,
-        managed_by: "api".to_owned(),
-        created_at,
-        updated_at: created_at,
+        ..sample::client(ClientId::from_bits(1), "login".parse().unwrap())
     }
 }
 
 pub(crate) fn profile(number: u8, flow: Flow) -> Profile {
-    Profile {
-        id: ProfileId::from_bits(u128::from(number)),
-        name: format!("p{number}").parse().unwrap(),
-        revision: 1,
-        description: None,
-        kind: ProfileKind::Token,
-        flow: Some(flow),
-        client: Some(ClientId::from_bits(1)),
-        username: None,
-        password: None,
-        scopes: Vec::new(),
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        smtp: None,
-        from: None,
-        allowed_from: Vec::new(),
-        default: false,
-        on_doubt: OnDoubt::Retry,
-        min_valid_s: None,
-        managed_by: "api".to_owned(),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-    }
+    let name = format!("p{number}").parse().unwrap();
+    Profile { flow: Some(flow), ..sample::profile(ProfileId::from_bits(u128::from(number)), name) }
 }
 
 pub(crate) fn identity() -> SlotIdentity {

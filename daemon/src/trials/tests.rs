@@ -4,13 +4,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use frankd_proto::methods::test::{EmailParams, EmailReport, StageName};
-use frankd_proto::{Flow, Kind, OnDoubt, ProfileId, ProfileKind, Secret, TlsMode, TlsVersion};
-use jiff::Timestamp;
+use frankd_proto::{Flow, Kind, ProfileId, ProfileKind, Secret};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream};
 
 use super::*;
 use crate::clock::{ClockExt as _, FakeClock};
-use crate::domain::Submission;
+use crate::domain::{Submission, sample};
 use crate::entropy::SeededEntropy;
 use crate::smtp::pipes::Pipes;
 use crate::tls::Tls;
@@ -84,38 +83,13 @@ async fn serve(stream: DuplexStream, clock: FakeClock, odd: Option<(&'static str
 
 fn profile(kind: ProfileKind) -> Profile {
     Profile {
-        id: ProfileId::from_bits(1),
-        name: "alerts".parse().unwrap(),
-        revision: 1,
-        description: None,
         kind,
         flow: (kind != ProfileKind::Smtp).then_some(Flow::Interactive),
         client: None,
         username: Some("a@x.example".to_owned()),
-        password: None,
-        scopes: Vec::new(),
-        authorization_params: std::collections::BTreeMap::new(),
-        token_params: std::collections::BTreeMap::new(),
-        smtp: (kind != ProfileKind::Token).then(|| Submission {
-            host: "mx.example".to_owned(),
-            port: 587,
-            tls: TlsMode::None,
-            ehlo_name: None,
-            ca_bundle: None,
-            min_tls_version: TlsVersion::Tls12,
-            plaintext_on_loopback: true,
-            max_connections: 1,
-            max_messages_per_connection: 1,
-            messages_per_minute: None,
-        }),
-        from: None,
-        allowed_from: Vec::new(),
-        default: false,
-        on_doubt: OnDoubt::Retry,
-        min_valid_s: None,
-        managed_by: "api".to_owned(),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
+        smtp: (kind != ProfileKind::Token)
+            .then(|| Submission { max_messages_per_connection: 1, ..sample::submission("mx.example") }),
+        ..sample::profile(ProfileId::from_bits(1), "alerts".parse().unwrap())
     }
 }
 

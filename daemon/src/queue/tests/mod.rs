@@ -10,22 +10,18 @@ mod server;
 mod slow;
 mod time;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use frankd_proto::methods::message::{Compose, SendParams};
-use frankd_proto::{
-    ClientId, EventType, Flow, MessageState, OnDoubt, Priority, ProfileKind, Secret, TlsMode, TlsVersion,
-    TokenEndpointAuthMethod,
-};
+use frankd_proto::{ClientId, EventType, Flow, MessageState, OnDoubt, Priority, ProfileKind, Secret};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::{Clock as _, FakeClock};
-use crate::domain::{Client, Profile, SecretSource, Settings, StoredEvent, StoredSecret, Submission};
+use crate::domain::{Client, Profile, SecretSource, Settings, StoredEvent, StoredSecret, sample};
 use crate::entropy::SeededEntropy;
 use crate::oauth::fake::FakeServer;
 use crate::registry::{Registry, Secrets, View};
@@ -46,38 +42,11 @@ const DAY: u64 = 24 * 3600;
 pub(super) fn profile(name: &str, change: impl FnOnce(&mut Profile)) -> Profile {
     let bits = name.bytes().fold(0u128, |bits, octet| bits << 8 | u128::from(octet));
     let mut profile = Profile {
-        id: ProfileId::from_bits(bits),
-        name: name.parse().unwrap(),
-        revision: 1,
-        description: None,
         kind: ProfileKind::Smtp,
         flow: None,
         client: None,
-        username: None,
-        password: None,
-        scopes: Vec::new(),
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        smtp: Some(Submission {
-            host: "mx.example".to_owned(),
-            port: 587,
-            tls: TlsMode::None,
-            ehlo_name: None,
-            ca_bundle: None,
-            min_tls_version: TlsVersion::Tls12,
-            plaintext_on_loopback: true,
-            max_connections: 1,
-            max_messages_per_connection: 100,
-            messages_per_minute: None,
-        }),
-        from: None,
-        allowed_from: Vec::new(),
-        default: false,
-        on_doubt: OnDoubt::Retry,
-        min_valid_s: None,
-        managed_by: "api".to_owned(),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
+        smtp: Some(sample::submission("mx.example")),
+        ..sample::profile(ProfileId::from_bits(bits), name.parse().unwrap())
     };
     change(&mut profile);
     profile
@@ -100,35 +69,7 @@ pub(super) fn view_of(profiles: impl IntoIterator<Item = Profile>) -> View {
 }
 
 fn client() -> Client {
-    Client {
-        id: ClientId::from_bits(1),
-        name: "login".parse().unwrap(),
-        revision: 1,
-        description: None,
-        preset: None,
-        client_id: "frankd".to_owned(),
-        client_secret: Some(StoredSecret {
-            source: SecretSource::Value(Secret::new("s3cret")),
-            updated_at: Timestamp::UNIX_EPOCH,
-            expires_at: None,
-        }),
-        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
-        issuer: None,
-        authorization_endpoint: Some("https://login.example/authorize".to_owned()),
-        token_endpoint: "https://login.example/token".to_owned(),
-        revocation_endpoint: None,
-        redirect_uri: "http://127.0.0.1:{port}/".to_owned(),
-        scopes: vec!["mail".to_owned()],
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        ca_bundle: None,
-        min_tls_version: TlsVersion::Tls12,
-        connect_timeout_s: 10,
-        request_timeout_s: 30,
-        managed_by: "api".to_owned(),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-    }
+    sample::client(ClientId::from_bits(1), "login".parse().unwrap())
 }
 
 /// The parts of one daemon, and what outlives it.

@@ -1,17 +1,15 @@
 //! Records for tests: plain ones, told apart by a number.
 
-use std::collections::BTreeMap;
-
 use frankd_proto::name::InvalidName;
 use frankd_proto::{
-    ClientId, EventType, Flow, GrantId, GrantState, GrantVia, HoldReason, MessageId, Name, OnDoubt, Priority,
-    ProfileId, ProfileKind, RecipientState, Secret, TlsVersion, TokenEndpointAuthMethod,
+    ClientId, EventType, GrantId, GrantState, GrantVia, HoldReason, MessageId, OnDoubt, Priority, ProfileId,
+    RecipientState, Secret,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::{
     Client, Gate, Grant, Message, NewEvent, Phase, Profile, Recipient, SecretSource, SlotIdentity, StoredSecret,
-    TokenSet, TokenSlot,
+    TokenSet, TokenSlot, sample,
 };
 use crate::store::NewMessage;
 
@@ -30,64 +28,25 @@ pub fn profile_id(n: u32) -> ProfileId {
     ProfileId::from_bits(u128::from(n))
 }
 
-/// Client `n`, new, with a secret.
+/// Client `n`, new, with a secret of its own.
 pub fn client(n: u32, name: &str) -> Result<Client, InvalidName> {
+    let client_secret = StoredSecret {
+        source: SecretSource::Value(Secret::new(format!("client-secret-{n}"))),
+        updated_at: at(0),
+        expires_at: None,
+    };
     Ok(Client {
-        id: ClientId::from_bits(u128::from(n)),
-        name: name.parse::<Name>()?,
-        revision: 1,
-        description: None,
-        preset: None,
         client_id: format!("app-{n}"),
-        client_secret: Some(StoredSecret {
-            source: SecretSource::Value(Secret::new(format!("client-secret-{n}"))),
-            updated_at: at(0),
-            expires_at: None,
-        }),
-        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
-        issuer: None,
-        authorization_endpoint: None,
-        token_endpoint: "https://login.example/token".to_owned(),
-        revocation_endpoint: None,
-        redirect_uri: "http://127.0.0.1:{port}/".to_owned(),
-        scopes: Vec::new(),
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        ca_bundle: None,
-        min_tls_version: TlsVersion::Tls12,
-        connect_timeout_s: 10,
-        request_timeout_s: 30,
-        managed_by: "api".to_owned(),
+        client_secret: Some(client_secret),
         created_at: at(0),
         updated_at: at(0),
+        ..sample::client(ClientId::from_bits(u128::from(n)), name.parse()?)
     })
 }
 
 /// Profile `n`, new, of client 1.
 pub fn profile(n: u32, name: &str) -> Result<Profile, InvalidName> {
-    Ok(Profile {
-        id: profile_id(n),
-        name: name.parse::<Name>()?,
-        revision: 1,
-        description: None,
-        kind: ProfileKind::Token,
-        flow: Some(Flow::ClientCredentials),
-        client: Some(ClientId::from_bits(1)),
-        username: None,
-        password: None,
-        scopes: Vec::new(),
-        authorization_params: BTreeMap::new(),
-        token_params: BTreeMap::new(),
-        smtp: None,
-        from: None,
-        allowed_from: Vec::new(),
-        default: false,
-        on_doubt: OnDoubt::Retry,
-        min_valid_s: None,
-        managed_by: "api".to_owned(),
-        created_at: at(0),
-        updated_at: at(0),
-    })
+    Ok(Profile { created_at: at(0), updated_at: at(0), ..sample::profile(profile_id(n), name.parse()?) })
 }
 
 /// What the sample tokens were issued to.

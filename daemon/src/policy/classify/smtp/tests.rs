@@ -1,46 +1,24 @@
 //! The rows by what provokes them, and the rules that hold for every reply.
 
-use frankd_proto::{OnDoubt, ProfileId, TlsVersion};
-use jiff::Timestamp;
+use frankd_proto::ProfileId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::Submission;
+use crate::domain::{Submission, sample};
 
 fn profile(kind: ProfileKind, flow: Option<Flow>) -> Profile {
     Profile {
-        id: ProfileId::from_bits(1),
-        name: "alerts".parse().unwrap(),
-        revision: 1,
-        description: None,
         kind,
         flow,
         client: None,
         username: Some("relay@x.example".to_owned()),
-        password: None,
-        scopes: Vec::new(),
-        authorization_params: std::collections::BTreeMap::new(),
-        token_params: std::collections::BTreeMap::new(),
         smtp: Some(Submission {
-            host: "smtp.office365.com".to_owned(),
-            port: 587,
             tls: TlsMode::Starttls,
-            ehlo_name: None,
-            ca_bundle: None,
-            min_tls_version: TlsVersion::Tls12,
             plaintext_on_loopback: false,
             max_connections: 3,
-            max_messages_per_connection: 100,
-            messages_per_minute: None,
+            ..sample::submission("smtp.office365.com")
         }),
-        from: None,
-        allowed_from: Vec::new(),
-        default: false,
-        on_doubt: OnDoubt::Retry,
-        min_valid_s: None,
-        managed_by: "api".to_owned(),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
+        ..sample::profile(ProfileId::from_bits(1), "alerts".parse().unwrap())
     }
 }
 
