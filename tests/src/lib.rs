@@ -10,6 +10,8 @@
 //! - [`service`]: the real binaries.
 //! - [`stage`]: both together.
 //! - [`stopwatch`]: real time.
+//! - [`trace`]: what a process asked of the kernel.
+//! - [`small_disk`]: a disk that can be filled.
 //! - [`leak`]: secrets that got out.
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
@@ -24,5 +26,7 @@ pub mod rig;
 pub mod sandbox;
 pub mod service;
 pub mod skip;
+pub mod small_disk;
 pub mod stage;
 pub mod stopwatch;
+pub mod trace;

@@ -31,6 +31,8 @@ use crate::tokens::Unavailable;
 const IDLE: Duration = Duration::from_secs(30);
 /// Messages after which a connection ends while another profile waits for one.
 const TURN: u64 = 10;
+/// How long a profile rests when the store fails.
+const STORE_REST: Duration = Duration::from_secs(1);
 /// How long a profile rests when it has no token, at least and at most.
 const TOKEN_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -111,6 +113,7 @@ impl Carrier {
                     }
                     Err(error) => {
                         tracing::warn!(%error, "no mail can be claimed");
+                        self.line.rest(self.shared.boot(), STORE_REST);
                         return None;
                     }
                 },
@@ -188,7 +191,7 @@ impl Carrier {
             }
             Err(error) => {
                 tracing::warn!(id = %message.id, %error, "the message cannot be read now");
-                self.line.rest(self.shared.boot(), TOKEN_REST.0);
+                self.line.rest(self.shared.boot(), STORE_REST);
                 settle::release(&self.shared, message).await;
                 return false;
             }

@@ -140,9 +140,14 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 
 /// Deletes what an interrupted write left behind.
 pub(super) fn remove_temporaries(directory: &Path) -> io::Result<()> {
+    remove_named(directory, |name| name.starts_with(TEMPORARY))
+}
+
+/// Deletes the files in a directory whose names are `unwanted`.
+pub(super) fn remove_named(directory: &Path, unwanted: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        if unwanted(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -164,6 +164,18 @@ async fn a_mark_that_the_disk_refuses_keeps_the_dot_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_disk_is_not_asked_without_a_pause() {
+    let bench = Bench::plain().await;
+    bench.disk.refuse_claims(true);
+    let id = bench.send(&["c@d.example"]).await;
+    bench.pass(s(60)).await;
+    assert!((2..=61).contains(&bench.disk.refused()), "{} claims in a minute", bench.disk.refused());
+    assert_eq!(bench.mail.taken().len(), 0);
+    bench.disk.refuse_claims(false);
+    assert_eq!(bench.wait(id).await.state, MessageState::Sent);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dot_waits_until_the_message_before_is_settled_on_disk() {
     let bench = Bench::plain().await;
     bench.queue.pause(&named("main"), None, None).await.unwrap();

@@ -1,7 +1,8 @@
-//! A store whose disk takes its time with settlements: what must be on disk before something else happens shows then.
+//! A store whose disk takes its time with settlements, or has no room for claims: what must be on disk before something else
+//! happens shows then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use frankd_proto::{EventType, MessageId, ProfileId};
@@ -11,7 +12,7 @@ use crate::clock::{ClockExt as _, FakeClock};
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::store::{
     Accepted, Change, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter, MessagePage, NewMessage, Opened, Reply,
-    Retention, Snapshot, Store, StoreHealth,
+    Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 
 #[derive(Debug)]
@@ -19,16 +20,28 @@ pub(super) struct SlowStore {
     inner: Arc<MemoryStore>,
     clock: FakeClock,
     seconds: AtomicU64,
+    full: AtomicBool,
+    refused: AtomicU64,
 }
 
 impl SlowStore {
     pub(super) fn new(inner: Arc<MemoryStore>, clock: FakeClock) -> Self {
-        Self { inner, clock, seconds: AtomicU64::new(0) }
+        Self { inner, clock, seconds: AtomicU64::new(0), full: AtomicBool::new(false), refused: AtomicU64::new(0) }
     }
 
     /// How long a commit takes that tells of a sent message.
     pub(super) fn settle_in(&self, seconds: u64) {
         self.seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Whether claims find no room.
+    pub(super) fn refuse_claims(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    /// How many claims found no room.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -65,6 +78,10 @@ impl Store for SlowStore {
     }
 
     fn claim(&self, profile: ProfileId, now: Timestamp, limit: usize) -> Reply<'_, Vec<Message>> {
+        if self.full.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Box::pin(std::future::ready(Err(StoreError::Full)));
+        }
         self.inner.claim(profile, now, limit)
     }
 

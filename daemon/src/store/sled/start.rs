@@ -3,7 +3,7 @@
 //! Nothing is written before key, side file and database are known to fit together. The engine opens the file on a thread
 //! of its own: damage makes it panic or hang, and both become a refusal to start.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -36,6 +36,10 @@ const CACHE: u64 = 8 * 1024 * 1024;
 const ORPHANS: usize = 2000;
 /// Directory of the copy that is opened first.
 const REHEARSAL: &str = "rehearsal";
+/// What the engine's summary of the database is called before it is whole.
+const UNFINISHED: &str = ".generating";
+/// Directory in which the database of a new store is made.
+const STARTING: &str = "starting";
 const CHECK_FORMAT: u8 = 1;
 
 /// The store cannot be opened. Nothing was changed.
@@ -206,12 +210,34 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Opens the database. The file for syncing is open before the first write.
+/// Opens the database. The file for syncing is open before the first write. A summary that the engine had not written to its
+/// end when it was cut short would be taken for the newest one, and for damage: it is deleted, the one before is there.
 pub(super) fn open_engine(directory: &Path) -> Result<(sled::Db, File), String> {
+    disk::remove_named(directory, |name| name.ends_with(UNFINISHED))
+        .map_err(|error| format!("the database does not open: {error}"))?;
     let config = sled::Config::new().path(directory).cache_capacity(CACHE).flush_every_ms(None);
     let database = config.open().map_err(|error| format!("the database does not open: {error}"))?;
     let file = File::open(directory.join("db")).map_err(|error| format!("the database does not open: {error}"))?;
     Ok((database, file))
+}
+
+/// Makes the database of a new store elsewhere, and puts it in its place once it is whole: the engine does not sync its own
+/// configuration, and does not open without it. A database that is there already was made so.
+fn make_database(layout: &Layout) -> Result<(), Failure> {
+    if layout.store.join("db").exists() {
+        return Ok(());
+    }
+    let new = layout.root.join(STARTING);
+    disk::remove_directory(&new).map_err(io_error("clean its directory"))?;
+    disk::create_directory(&new).map_err(io_error("make its directory"))?;
+    let (tree, _) = open_engine(&new).map_err(|finding| Failure::Findings(vec![finding]))?;
+    tree.flush().map_err(super::pages::failed)?;
+    drop(tree);
+    disk::sync_files(&new).map_err(io_error("sync its directory"))?;
+    disk::remove_directory(&layout.store).map_err(io_error("clean its directory"))?;
+    fs::rename(&new, &layout.store).map_err(io_error("make its directory"))?;
+    disk::sync_directory(&layout.root).map_err(io_error("sync its directory"))?;
+    Ok(())
 }
 
 /// The engine cuts or overwrites what it believes to be a torn end. So unless the database is as the last run left it, it
@@ -240,9 +266,9 @@ fn rehearse(layout: &Layout, stamp: &Stamp, sealer: &Sealer) -> Result<(), Failu
 
 fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock) -> Result<SledStore, Failure> {
     let sealer = Sealer::new(&options.key, Arc::clone(&options.entropy));
-    disk::create_directory(&layout.store).map_err(io_error("make its directory"))?;
-    if let Some(stamp) = &stamp {
-        rehearse(&layout, stamp, &sealer)?;
+    match &stamp {
+        Some(stamp) => rehearse(&layout, stamp, &sealer)?,
+        None => make_database(&layout)?,
     }
     let (tree, file) = open_engine(&layout.store).map_err(|finding| Failure::Findings(vec![finding]))?;
     let pages = Pages { tree, sealer: sealer.clone() };

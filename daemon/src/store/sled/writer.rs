@@ -34,6 +34,9 @@ use crate::store::{Accepted, Change, Retention, StoreError};
 const GROUP: usize = 512;
 /// Changes that land at once, more of a group in a second batch.
 const BATCH: usize = 4096;
+/// Under this much free disk, in octets, nothing is changed: the engine stops for good at a write that finds no room, and a
+/// group with all that the engine makes of it needs less.
+const RESERVE: u64 = 16 * 1024 * 1024;
 /// Orphans that one sweep looks for.
 const ORPHANS: usize = 500;
 /// How long the side file may be behind.
@@ -155,10 +158,11 @@ impl Writer {
     fn group(&mut self, calls: Vec<Call>) -> Option<Answer<()>> {
         let mut pending = Pending::default();
         let mut closing = None;
+        let full = disk::free_bytes(&self.layout.root).is_some_and(|free| free < RESERVE);
         for call in calls {
             match call {
                 Call::Close { answer } => closing = Some(answer),
-                call => self.call(call, &mut pending),
+                call => self.call(call, full, &mut pending),
             }
         }
         let landed = self.land();
@@ -188,11 +192,12 @@ impl Writer {
         closing
     }
 
-    fn call(&mut self, call: Call, pending: &mut Pending) {
+    fn call(&mut self, call: Call, full: bool, pending: &mut Pending) {
         let read_only = self.shared.read_only().map(StoreError::ReadOnly);
+        let refused = read_only.or(full.then_some(StoreError::Full));
         match call {
             Call::Commit { changes, events, answer } => {
-                let done = read_only.map_or_else(|| self.commit(changes, events), Err);
+                let done = refused.map_or_else(|| self.commit(changes, events), Err);
                 match done {
                     Ok((seq, effects, Some(prepared))) => {
                         pending.unlink.extend(effects.unlink);
@@ -206,19 +211,17 @@ impl Writer {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Call::Accept { new, file, answer } => {
-                match read_only.map_or_else(|| self.accept(*new, file.as_ref()), Err) {
-                    Ok(accepted) => pending.after_sync.push(later(answer, accepted)),
-                    Err(error) => drop(answer.send(Err(error))),
-                }
-            }
+            Call::Accept { new, file, answer } => match refused.map_or_else(|| self.accept(*new, file.as_ref()), Err) {
+                Ok(accepted) => pending.after_sync.push(later(answer, accepted)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
             Call::Claim { profile, now, limit, answer } => {
-                match read_only.map_or_else(|| self.claim(profile, now, limit), Err) {
+                match refused.map_or_else(|| self.claim(profile, now, limit), Err) {
                     Ok(claimed) => pending.after_land.push(later(answer, claimed)),
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Call::Sweep { retention, answer } => match read_only.map_or_else(|| self.sweep(&retention), Err) {
+            Call::Sweep { retention, answer } => match refused.map_or_else(|| self.sweep(&retention), Err) {
                 Ok((more, effects)) => {
                     pending.unlink.extend(effects.unlink);
                     pending.after_sync.push(later(answer, more));

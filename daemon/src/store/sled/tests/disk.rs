@@ -195,6 +195,17 @@ async fn every_sync_of_a_receipt_counts() {
     }
 }
 
+/// The engine writes a summary of its database when it opens, and takes a part of one for the newest.
+#[tokio::test]
+async fn a_summary_that_was_cut_short_is_no_damage() {
+    let disk = OnDisk::new();
+    disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
+    disk.store.close().await.unwrap();
+    fs::write(disk.directory.path().join("store/snap.FFFFFFFF00000000.generating"), [0; 9]).unwrap();
+    let store = SledStore::open(options(disk.directory.path())).unwrap();
+    assert_eq!(store.snapshot().await.unwrap().slots, [sample::slot(1, 1)]);
+}
+
 #[tokio::test]
 async fn an_engine_that_hangs_is_a_refusal_to_start() {
     let disk = OnDisk::new();

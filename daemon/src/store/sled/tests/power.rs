@@ -11,6 +11,12 @@ use crate::entropy::{EntropyExt as _, SeededEntropy};
 use crate::store::conformance::sample;
 use crate::store::power::{Disk, Left};
 
+/// Histories, and power cuts in each of them.
+const SEEDS: u64 = 8;
+const CUTS: u32 = 4;
+/// Most things that one worker does between two cuts.
+const STEPS: usize = 60;
+
 /// The suite on a disk that loses what was not synced.
 mod suite {
     use super::*;
@@ -73,9 +79,6 @@ struct Life {
     messages: Mutex<u32>,
     directory: tempfile::TempDir,
 }
-
-/// Most things that one worker does in a round.
-const STEPS: usize = 60;
 
 impl Life {
     fn pick(&self, n: u32) -> u32 {
@@ -228,13 +231,12 @@ fn number(id: MessageId) -> u32 {
 
 #[tokio::test]
 async fn what_got_its_receipt_survives_power_cuts_at_any_moment() {
-    let seeds = std::env::var("FRANKD_TEST_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(8);
-    for seed in 1..=seeds {
+    for seed in 1..=SEEDS {
         println!("seed {seed}");
         let random = SeededEntropy::new(seed);
         let directory = tempfile::tempdir().unwrap();
         let mut life = Life { random, receipts: Mutex::default(), messages: Mutex::default(), directory };
-        for _ in 0..4 {
+        for _ in 0..CUTS {
             life.round().await;
         }
     }
