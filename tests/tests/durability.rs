@@ -233,6 +233,10 @@ fn a_full_disk_refuses_mail_and_loses_nothing() -> Outcome {
     // What must write says so, and stops nothing.
     let refused = caller.ask("profile.resume", &json!({"name": "classic"}))?;
     assert_eq!(kind(&refused), "queue.full", "{refused}");
+    for message in &accepted {
+        let refused = caller.ask("message.hold", &json!({"ids": [message.id]}))?;
+        assert_eq!(kind(&refused), "queue.full", "{refused}");
+    }
     assert_eq!(listed(&service)?, ids(&accepted));
     disk.free()?;
     accepted.extend(send(&service, 2)?);

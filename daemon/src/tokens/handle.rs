@@ -134,28 +134,40 @@ impl Tokens {
     /// Fetches a new token now, and waits up to `wait` for it.
     pub async fn refresh(&self, profile: ProfileId, why: Forced, wait: Duration) -> Result<Issued, Unavailable> {
         let lane = self.lane(profile).await?;
-        let before = lane.shown();
+        let mut before = lane.shown();
         if let Forced::RefusedBySmtp { generation } = why
             && generation != before.slot.generation
         {
             return self.get(profile, None, wait).await;
         }
-        let (done, answer) = oneshot::channel();
-        self.ask(Ask::Force { profile, why, done }).await?;
-        answer.await.map_err(|_| Unavailable::Stopping)??;
+        self.force(profile, why).await?;
         let mut waiter = self.waiter(lane, wait);
         loop {
             let shown = waiter.seen.borrow_and_update().clone();
             if shown.slot.generation > before.slot.generation {
                 return self.get(profile, None, Duration::ZERO).await;
             }
-            if shown.outlook.ended > before.outlook.ended && waiter.is_hopeless() {
+            let ended = shown.outlook.ended > before.outlook.ended;
+            if ended && waiter.is_hopeless() {
                 return Err(failing(&shown, self.house.parts.now()));
+            }
+            let idle = !shown.outlook.refreshing && shown.outlook.fault.is_none();
+            if ended && idle && before.outlook.refreshing {
+                // The request that this one had joined had brought its token before.
+                before = shown;
+                self.force(profile, why).await?;
+                continue;
             }
             if !self.wait(&mut waiter).await {
                 return Err(Unavailable::Refreshing { retry_after: Duration::from_secs(1) });
             }
         }
+    }
+
+    async fn force(&self, profile: ProfileId, why: Forced) -> Result<(), Unavailable> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Ask::Force { profile, why, done }).await?;
+        answer.await.map_err(|_| Unavailable::Stopping)?
     }
 
     /// Takes the tokens of a grant, durably: returns when they are on disk and in use.

@@ -114,6 +114,20 @@ async fn an_operator_gets_a_new_token_although_the_old_one_is_good() {
     assert_eq!((issued.generation, bench.refreshes()), (2, 1));
 }
 
+/// The keeper hears of the order before it hears that the request before has ended.
+#[tokio::test(start_paused = true)]
+async fn a_new_token_ordered_in_the_moment_one_comes_is_fetched_at_once() {
+    let bench = Bench::serving_itself().await;
+    bench.server.set_takes(s(1));
+    let (tokens, began) = (bench.tokens.clone(), bench.clock.now());
+    let ordering = tokio::spawn(async move {
+        assert_eq!(tokens.get(P1, None, s(10)).await.unwrap().generation, 1);
+        tokens.refresh(P1, Forced::Operator, s(60)).await
+    });
+    assert_eq!(ordering.await.unwrap().unwrap().generation, 2);
+    assert_eq!(bench.clock.now().since(began), s(2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_mail_server_refused_is_refreshed_once_in_five_minutes() {
     let bench = Bench::granted().await;
