@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::clock::{ClockExt as _, FakeClock};
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::store::{
-    Accepted, Change, Lane, LaneCount, MemoryStore, MessageFilter, MessagePage, NewMessage, Opened, Reply, Retention,
-    Snapshot, Store, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, MemoryStore, MessageFilter, MessagePage, NewMessage,
+    Opened, Reply, Retention, Snapshot, Store, StoreHealth,
 };
 
 #[derive(Debug)]
@@ -77,8 +77,12 @@ impl Store for SlowStore {
         self.inner.messages(filter)
     }
 
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
-        self.inner.body(id)
+    fn write_body(&self, id: MessageId) -> Box<dyn BodyWriter> {
+        self.inner.write_body(id)
+    }
+
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>> {
+        self.inner.read_body(id)
     }
 
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>> {
