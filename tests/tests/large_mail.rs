@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use frankd_tests::sandbox::loopback::Sandbox;
+use frankd_tests::sandbox::Sandbox;
 use frankd_tests::service::{Service, ServiceError};
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn post(service: &Service, mail: &[u8]) -> Outcome<Value> {
 
 fn profile(service: &Service, port: u16) -> Result<(), ServiceError> {
     let port = port.to_string();
-    let create = format!("profile create relay --kind smtp --smtp-host 127.0.0.1 --smtp-port {port} --tls none");
+    let create = format!("profile create relay --kind smtp --smtp-host 127.0.0.1 --smtp-port {port} --tls none --default");
     service.run(&create.split(' ').collect::<Vec<_>>()).map(drop)
 }
 
