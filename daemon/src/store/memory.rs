@@ -3,7 +3,7 @@
 //! It keeps every promise of the seam but durability, does no work of its own, and starts no thread. It can be told to
 //! fail, and to be opened again as after a crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frankd_proto::{ClientId, GrantId, HoldReason, MessageId, Priority, ProfileId};
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::rules::{self, Place};
 use super::{
-    Accepted, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewMessage, Opened, Record, Reply,
-    Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewBody,
+    NewMessage, Opened, Record, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::domain::{Claim, Client, Gate, Grant, Message, NewEvent, Phase, Profile, StoredEvent, TokenSlot};
 
@@ -159,6 +159,32 @@ impl Default for MemoryStore {
     }
 }
 
+/// Size of the pieces in which a body is read, in octets.
+const PIECE: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Incoming(Vec<u8>);
+
+impl BodyWriter for Incoming {
+    fn write(&mut self, octets: Vec<u8>) -> Reply<'_, ()> {
+        self.0.extend_from_slice(&octets);
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn finish(self: Box<Self>) -> Reply<'static, NewBody> {
+        std::future::ready(Ok(self.0.into())).boxed()
+    }
+}
+
+#[derive(Debug)]
+struct Outgoing(VecDeque<Vec<u8>>);
+
+impl BodyReader for Outgoing {
+    fn read(&mut self) -> Reply<'_, Option<Vec<u8>>> {
+        std::future::ready(Ok(self.0.pop_front())).boxed()
+    }
+}
+
 impl Store for MemoryStore {
     fn engine(&self) -> &'static str {
         "memory"
@@ -258,8 +284,16 @@ impl Store for MemoryStore {
         })
     }
 
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
-        self.read(|shared| shared.bodies.get(&id).cloned())
+    fn write_body(&self, _id: MessageId) -> Box<dyn BodyWriter> {
+        Box::new(Incoming::default())
+    }
+
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>> {
+        self.read(|shared| {
+            let octets = shared.bodies.get(&id)?;
+            let pieces = octets.chunks(PIECE).map(<[u8]>::to_vec).collect();
+            Some(Box::new(Outgoing(pieces)) as Box<dyn BodyReader>)
+        })
     }
 
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>> {
@@ -362,7 +396,9 @@ impl Shared {
         if let Some((key, digest)) = key {
             self.keys.insert(key, Submitted { digest, message: id });
         }
-        self.bodies.insert(id, new.body);
+        if let NewBody::Octets(octets) = new.body {
+            self.bodies.insert(id, octets);
+        }
         self.put_message(new.message);
         self.append(vec![new.event]);
         Ok(Accepted::New)

@@ -18,7 +18,7 @@ use crate::domain::delivery::{
 use crate::domain::{Profile, Submission};
 use crate::entropy::EntropyExt as _;
 use crate::policy::classify::smtp::{Context, Judgement, Refresh, judge};
-use crate::smtp::{OpenFailure, Session};
+use crate::smtp::{InMemory, OpenFailure, Session};
 
 impl Trials {
     /// Sends one mail and reports every stage. An error is about the parameters; what goes wrong later is in the report.
@@ -116,7 +116,7 @@ impl Trial<'_> {
         let login = self.login(false).await?;
         let mut session = self.open(login).await?;
         self.report.message_id = Some(mail.message_id.clone());
-        let delivery = session.deliver(&mail.envelope, &mail.body, async { Ok(()) }).await;
+        let delivery = session.deliver(&mail.envelope, &mut InMemory::new(&mail.body), async { Ok(()) }).await;
         let judged = self.delivered(mail, &session, delivery);
         session.quit().await;
         judged
