@@ -1,0 +1,11 @@
+//! The world: the whole daemon in one process on paused time, between sandbox servers, over pipes in memory.
+//!
+//! Nothing here opens a socket or a file, and nothing waits on real time: hours and days pass in an instant, suspends and
+//! stepped clocks included. What a test asserts is what a caller of the daemon sees, or what its servers saw.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod same;
+#[cfg(test)]
+mod straight;
