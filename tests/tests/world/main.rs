@@ -4,8 +4,16 @@
 //! stepped clocks included. What a test asserts is what a caller of the daemon sees, or what its servers saw.
 
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod herd;
+#[cfg(test)]
+mod refresh;
 #[cfg(test)]
 mod same;
 #[cfg(test)]
 mod straight;
+#[cfg(test)]
+mod time;
