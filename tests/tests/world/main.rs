@@ -4,16 +4,30 @@
 //! stepped clocks included. What a test asserts is what a caller of the daemon sees, or what its servers saw.
 
 #[cfg(test)]
+mod calendar;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod herd;
 #[cfg(test)]
+mod input;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
+mod phases;
+#[cfg(test)]
 mod refresh;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod same;
 #[cfg(test)]
 mod straight;
 #[cfg(test)]
 mod time;
+#[cfg(test)]
+mod trust;

@@ -167,11 +167,8 @@ async fn a_caller_that_goes_away_cancels_nothing() {
     world.login.set_latency(s(5));
     world.clock.suspend(s(2 * HOUR));
     let mut caller = world.connect(ROOT);
-    let params = frankd_proto::methods::token::GetParams {
-        profile: named("alice"),
-        min_valid_s: None,
-        wait_s: Some(60),
-    };
+    let params =
+        frankd_proto::methods::token::GetParams { profile: named("alice"), min_valid_s: None, wait_s: Some(60) };
     let call = tokio::spawn(async move { caller.call::<frankd_proto::methods::token::Get>(params).await });
     world.pass(s(2)).await;
     assert_eq!(refreshes(&world), 0, "the answer is still on its way");

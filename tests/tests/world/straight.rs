@@ -17,7 +17,11 @@ async fn a_service_gets_its_token_by_itself_and_sends_with_it() {
     assert!(delivered[0].tls);
     assert_eq!((delivered[0].login.as_deref(), delivered[0].from.as_str()), (Some(SENDER), SENDER));
     assert_eq!(delivered[0].header("Message-ID"), Some(receipt.message_id));
-    assert!(delivered[0].text().ends_with("91 % full.\r\n.\r\nThe line above is one dot.\r\n"), "{}", delivered[0].text());
+    assert!(
+        delivered[0].text().ends_with("91 % full.\r\n.\r\nThe line above is one dot.\r\n"),
+        "{}",
+        delivered[0].text()
+    );
     let logins = world.mail.logins();
     assert_eq!((logins.len(), logins[0].mechanism), (1, Mechanism::XOAuth2));
     assert_eq!(world.login.token_requests(SERVICE.0).len(), 1);
@@ -46,7 +50,9 @@ async fn a_person_grants_by_paste_and_the_mail_that_waited_goes() {
     let exchange = &world.login.token_requests(WEB.0)[0];
     assert_eq!(exchange.grant_type.as_deref(), Some("authorization_code"));
     assert!(String::from_utf8_lossy(&exchange.body).contains("code_verifier="));
-    for event in [EventType::GrantStarted, EventType::GrantCompleted, EventType::ProfileHeld, EventType::ProfileReleased] {
+    for event in
+        [EventType::GrantStarted, EventType::GrantCompleted, EventType::ProfileHeld, EventType::ProfileReleased]
+    {
         assert_eq!(world.told(event).await.len(), 1, "{event}");
     }
 }

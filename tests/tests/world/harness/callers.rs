@@ -108,9 +108,16 @@ impl World {
         self.call::<message::Wait>(message::WaitParams { id, timeout_s: Some(seconds) }).await.unwrap()
     }
 
-    /// A message once it is sent, or as it is after two minutes.
+    /// A message once it is sent, whatever holds it for half an hour.
     pub(crate) async fn sent(&self, id: MessageId) -> message::MessageView {
-        let view = self.wait(id, 120).await;
+        let mut view = self.wait(id, 5).await;
+        for _ in 0..360 {
+            if view.state.is_final() {
+                break;
+            }
+            self.pass(s(5)).await;
+            view = self.message(id).await;
+        }
         assert_eq!(view.state, MessageState::Sent, "{view:#?}");
         view
     }
@@ -156,11 +163,7 @@ impl World {
 
     /// Begins a grant by paste.
     pub(crate) async fn begin_grant(&self, profile: &str) -> grant::Started {
-        let params = grant::StartParams {
-            profile: named(profile),
-            via: frankd_proto::GrantVia::Paste,
-            port: None,
-        };
+        let params = grant::StartParams { profile: named(profile), via: frankd_proto::GrantVia::Paste, port: None };
         self.call::<grant::Start>(params).await.unwrap()
     }
 }

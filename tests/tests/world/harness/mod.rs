@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use callers::Caller;
 pub(crate) use stock::{
-    MAILBOX, PERSON, RELAY, SENDER, SERVICE, WEB, classic, letter, mail, named, names_of, person, service, to_pipe,
+    MAILBOX, PERSON, RELAY, SENDER, SERVICE, WEB, classic, letter, mail, named, names_of, person, raw, service, to_pipe,
 };
 use wires::{HttpPipe, MailPipes, Recording};
 

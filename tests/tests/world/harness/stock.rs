@@ -1,10 +1,12 @@
 //! The usual clients, profiles and letters, and a person who grants.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use frankd_proto::methods::grant::{CompleteParams, Completed};
-use frankd_proto::methods::message::{Compose, SendParams};
+use frankd_proto::methods::message::{Compose, ResolveParams, Selection, SendParams};
 use frankd_proto::methods::profile::SmtpInput;
-use frankd_proto::methods::{client, grant, profile};
-use frankd_proto::{Flow, Name, Patch, ProfileKind, RpcError, Secret, SecretInput, TlsMode};
+use frankd_proto::methods::{client, grant, message, profile};
+use frankd_proto::{DoubtOutcome, Flow, MessageId, Name, Patch, ProfileKind, RpcError, Secret, SecretInput, TlsMode};
 use frankd_tests::sandbox::authorization::{Browser, Decision, MAIL_SCOPE};
 
 use super::{World, pki};
@@ -115,6 +117,11 @@ pub(crate) fn mail(profile: &str) -> SendParams {
     letter(profile, &["ops@example.org"])
 }
 
+/// A message of these octets.
+pub(crate) fn raw(profile: &str, octets: &[u8]) -> SendParams {
+    SendParams { profile: Some(named(profile)), raw_b64: Some(STANDARD.encode(octets)), ..SendParams::default() }
+}
+
 /// The texts of names or words, to compare.
 pub(crate) fn names_of<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(|item| item.to_string()).collect()
@@ -171,6 +178,31 @@ impl World {
     /// Makes a profile.
     pub(crate) async fn make(&self, params: profile::CreateParams) -> profile::ProfileView {
         self.call::<profile::Create>(params).await.unwrap()
+    }
+
+    /// Changes where a profile sends.
+    pub(crate) async fn redirect(&self, name: &str, smtp: SmtpInput) {
+        self.update(name, |update| update.smtp = Some(smtp)).await;
+    }
+
+    /// Changes a profile.
+    pub(crate) async fn update(&self, name: &str, change: impl FnOnce(&mut profile::UpdateParams)) {
+        let params = serde_json::json!({"name": name, "confirm": true});
+        let mut params: profile::UpdateParams = serde_json::from_value(params).unwrap();
+        change(&mut params);
+        self.call::<profile::Update>(params).await.unwrap();
+    }
+
+    /// Tries all waiting mail of a profile now.
+    pub(crate) async fn retry(&self, name: &str) {
+        let params = Selection { profile: Some(named(name)), ..Selection::default() };
+        self.call::<message::Retry>(params).await.unwrap();
+    }
+
+    /// Decides what is in doubt.
+    pub(crate) async fn resolve(&self, id: MessageId, outcome: DoubtOutcome) {
+        let changed = self.call::<message::Resolve>(ResolveParams { ids: vec![id], outcome }).await.unwrap();
+        assert_eq!(changed.changed, [id], "{changed:?}");
     }
 
     /// Walks the person's browser through the pages; gives the address where it ends up.
