@@ -76,7 +76,12 @@ async fn a_421_at_any_step_delays_the_mail_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_at_any_step_delays_the_mail_and_no_more() {
-    arrives_once_from_every_phase(&Fault::silence).await;
+    for phase in BEFORE_THE_MESSAGE {
+        arrives_once(phase, Fault::silence(), Some(HoldReason::HostFault)).await;
+    }
+    arrives_once(Phase::Data, Fault::silence(), None).await;
+    // A server that no longer reads: one that reads on in silence gets the final dot, too.
+    arrives_once(Phase::Body, Fault::throttle(1), None).await;
 }
 
 #[tokio::test(start_paused = true)]

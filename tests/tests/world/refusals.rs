@@ -69,6 +69,20 @@ async fn a_message_over_the_servers_size_fails_without_being_sent_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_size_that_only_the_server_knows_fails_the_message_for_good() {
+    for phase in [Phase::Mail, Phase::FinalDot] {
+        let world = World::with(service("alerts")).await;
+        world.mail.misbehave(Rule::once(phase, Fault::reply("552 5.3.4 Message too big for system")));
+        let id = world.send(mail("alerts")).await.id;
+        let view = world.wait(id, 30).await;
+        assert_eq!(view.state, MessageState::Failed, "{phase:?}");
+        assert_eq!(view.last_attempt.unwrap().diagnosis.as_deref(), Some("smtp.too_big"), "{phase:?}");
+        assert_eq!(world.told(EventType::MessageFailed).await.len(), 1);
+        assert_eq!(world.gates("alerts").await, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_without_8bitmime_gets_seven_bits_or_nothing() {
     let world = World::with(service("alerts")).await;
     world.mail.set(|mail| mail.eight_bit_mime = false);

@@ -1,6 +1,8 @@
 //! The main job, from nothing to a mail in the mailbox.
 
-use frankd_proto::{EventType, GrantState, MessageState, TokenState};
+use frankd::domain::settings::{AccessRule, Subject};
+use frankd_proto::methods::message;
+use frankd_proto::{Capability, EventType, GrantState, Kind, MessageState, TokenState};
 use frankd_tests::sandbox::authorization::Decision;
 use frankd_tests::sandbox::smtp::Mechanism;
 
@@ -66,4 +68,29 @@ async fn a_classic_profile_logs_in_with_its_password() {
     let shown = serde_json::to_string(&view).unwrap();
     assert!(!shown.contains(RELAY.1), "{shown}");
     assert_eq!(world.mail.logins()[0].mechanism, Mechanism::Plain);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_without_a_rule_is_refused_and_noted_and_with_one_may_send_and_see_its_own() {
+    let world = World::with(service("alerts")).await;
+    let of_root = world.send(mail("alerts")).await.id;
+    let mut shop = world.connect(1000);
+    let refused = shop.call::<message::Send>(mail("alerts")).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::AccessDenied);
+    world.settle().await;
+    let denied = world.told(EventType::AccessDenied).await;
+    assert_eq!((denied.len(), &denied[0].data["uid"]), (1, &1000.into()));
+    world.set(|settings| {
+        settings.access.push(AccessRule {
+            subject: Subject::Uid(1000),
+            capabilities: vec![Capability::Submit],
+            profiles: None,
+            from: None,
+            rate_per_hour: None,
+        });
+    });
+    let id = shop.call::<message::Send>(mail("alerts")).await.unwrap().id;
+    assert_eq!(world.sent(id).await.uid, 1000);
+    assert!(shop.call::<message::Get>(message::ById { id }).await.is_ok());
+    assert!(shop.call::<message::Get>(message::ById { id: of_root }).await.is_err());
 }
