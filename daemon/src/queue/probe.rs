@@ -142,10 +142,10 @@ impl Basis {
 
     /// What changed since `before`.
     pub(super) fn since(self, before: Self) -> Option<Occasion> {
-        if self.revision != before.revision {
-            Some(Occasion::Person)
-        } else {
+        if self.revision == before.revision {
             (self.generation != before.generation).then_some(Occasion::Token)
+        } else {
+            Some(Occasion::Person)
         }
     }
 }
