@@ -2,6 +2,7 @@
 //! where an event said that it is in doubt.
 
 use frankd_proto::methods::message::SendParams;
+use frankd_proto::methods::profile::SmtpInput;
 use frankd_proto::{DoubtOutcome, EventType, HoldReason, MessageState, OnDoubt, RecipientState};
 use frankd_tests::sandbox::smtp::{Fault, Phase, Rule};
 
@@ -152,6 +153,7 @@ async fn doubt_that_is_held_waits_for_a_person_whatever_time_passes() {
 async fn a_reply_that_comes_too_late_is_never_taken_for_the_next_message() {
     for (phase, late) in [(Phase::FinalDot, 605), (Phase::Mail, 305), (Phase::Data, 305)] {
         let world = World::with(service("alerts")).await;
+        world.redirect("alerts", SmtpInput { max_connections: Some(1), ..SmtpInput::default() }).await;
         world.mail.misbehave(Rule::once(phase, Fault::late(s(late))));
         let first = world.send(hold(mail("alerts"))).await.id;
         world.pass(s(1)).await;
@@ -160,6 +162,7 @@ async fn a_reply_that_comes_too_late_is_never_taken_for_the_next_message() {
         let refused = world.message(second).await;
         assert_eq!(refused.state, MessageState::Failed, "{phase:?}: {refused:#?}");
         assert_eq!(refused.recipients[0].reply.as_ref().map(|reply| reply.code), Some(554), "{phase:?}");
+        assert_eq!(refused.attempts, 1, "{phase:?}: on a connection of its own");
         let expected = if phase == Phase::FinalDot { MessageState::InDoubt } else { MessageState::Sent };
         assert_eq!(world.state(first).await.0, expected, "{phase:?}");
     }
