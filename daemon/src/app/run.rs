@@ -32,7 +32,7 @@ use crate::oauth::http::HttpAuthorizationServer;
 use crate::oauth::wire::Wire;
 use crate::registry::Secrets;
 use crate::rpc::methods::ConfigReader;
-use crate::rpc::{Denied, HostAccounts, OnDenied, Parts, Server};
+use crate::rpc::{HostAccounts, Parts, Server};
 use crate::smtp::Smtp;
 use crate::smtp::tcp::TcpNetwork;
 use crate::store::seal::{KeyError, MasterKey};
@@ -189,7 +189,7 @@ async fn serve(line: &CommandLine) -> Result<(), RunError> {
         clock: Arc::clone(&clock),
         accounts: Arc::new(HostAccounts),
         privileged: names.privileged(),
-        on_denied: on_denied(&daemon),
+        on_denied: daemon.on_denied(),
     });
     daemon.announce().await.map_err(|error| StoreError::Failed(error.message))?;
     let (stop, stopped) = watch::channel(false);
@@ -295,22 +295,6 @@ fn alive(daemon: &Arc<Daemon>) -> Vec<(&'static str, notify::Check)> {
         .boxed()
     };
     vec![("keeper, dispatcher or store", Arc::new(check))]
-}
-
-/// Notes refused callers in the event log.
-fn on_denied(daemon: &Daemon) -> OnDenied {
-    let (store, clock) = (Arc::clone(&daemon.store), Arc::clone(&daemon.owners.clock));
-    Arc::new(move |denied: Denied| {
-        let event = NewEvent::new(clock.wall(), EventType::AccessDenied)
-            .with("method", denied.method)
-            .with("uid", denied.caller.uid)
-            .with("gid", denied.caller.gid)
-            .with("user", denied.caller.user.clone())
-            .with("pid", denied.caller.pid)
-            .with("count", denied.count);
-        let store = Arc::clone(&store);
-        tokio::spawn(async move { store.commit(Vec::new(), vec![event]).await });
-    })
 }
 
 /// What ends in order.

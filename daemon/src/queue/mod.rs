@@ -122,7 +122,7 @@ impl Queue {
         let profile = selection.profile.as_ref().and_then(|name| self.profile(name).ok());
         let changed = self.carry_out(selection, |_| Order::Retry, scope).await?;
         if let Some(profile) = profile.filter(|_| scope == Scope::All) {
-            probe::hasten(&self.shared, profile, self.shared.clock.wall()).await?;
+            probe::hasten(&self.shared, profile, probe::Occasion::Person, self.shared.clock.wall()).await?;
         }
         Ok(changed)
     }

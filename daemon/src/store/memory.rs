@@ -47,13 +47,13 @@ struct Shared {
     seq: u64,
 }
 
-/// The small records.
+/// The small records, shared with the copy that each commit begins with.
 #[derive(Clone, Debug, Default)]
 struct Records {
-    clients: BTreeMap<ClientId, Client>,
-    profiles: BTreeMap<ProfileId, Profile>,
-    slots: BTreeMap<ProfileId, TokenSlot>,
-    grants: BTreeMap<GrantId, Grant>,
+    clients: BTreeMap<ClientId, Arc<Client>>,
+    profiles: BTreeMap<ProfileId, Arc<Profile>>,
+    slots: BTreeMap<ProfileId, Arc<TokenSlot>>,
+    grants: BTreeMap<GrantId, Arc<Grant>>,
     gates: BTreeMap<(ProfileId, HoldReason), Gate>,
 }
 
@@ -196,10 +196,10 @@ impl Store for MemoryStore {
 
     fn snapshot(&self) -> Reply<'_, Snapshot> {
         self.read(|shared| Snapshot {
-            clients: shared.records.clients.values().cloned().collect(),
-            profiles: shared.records.profiles.values().cloned().collect(),
-            slots: shared.records.slots.values().cloned().collect(),
-            grants: shared.records.grants.values().cloned().collect(),
+            clients: values(&shared.records.clients),
+            profiles: values(&shared.records.profiles),
+            slots: values(&shared.records.slots),
+            grants: values(&shared.records.grants),
             gates: shared.records.gates.values().cloned().collect(),
         })
     }
@@ -439,6 +439,10 @@ impl Shared {
     }
 }
 
+fn values<K, T: Clone>(records: &BTreeMap<K, Arc<T>>) -> Vec<T> {
+    records.values().map(|record| T::clone(record)).collect()
+}
+
 /// When a final message ended.
 fn ended(message: &Message) -> Option<Timestamp> {
     message.is_final().then(|| message.ended_at.unwrap_or(message.queued_at))
@@ -461,7 +465,7 @@ impl Draft<'_> {
                 if let Some(other) = records.clients.values().find(|c| c.name == client.name && c.id != client.id) {
                     return Err(StoreError::Conflict(Record::Client(other.id)));
                 }
-                records.clients.insert(client.id, *client);
+                records.clients.insert(client.id, client.into());
             }
             Change::DeleteClient { id, expected } => {
                 let stored = records.clients.get(&id).map(|c| c.revision);
@@ -474,7 +478,7 @@ impl Draft<'_> {
                 if let Some(other) = records.profiles.values().find(|p| p.name == profile.name && p.id != profile.id) {
                     return Err(StoreError::Conflict(Record::Profile(other.id)));
                 }
-                records.profiles.insert(profile.id, *profile);
+                records.profiles.insert(profile.id, profile.into());
             }
             Change::DeleteProfile { id, expected } => {
                 let stored = records.profiles.get(&id).map(|p| p.revision);
@@ -484,7 +488,7 @@ impl Draft<'_> {
             Change::PutSlot { slot, expected } => {
                 let stored = records.slots.get(&slot.profile).map(|s| s.version);
                 rules::follows(stored, expected, Some(slot.version), Record::Slot(slot.profile))?;
-                records.slots.insert(slot.profile, *slot);
+                records.slots.insert(slot.profile, slot.into());
             }
             Change::DeleteSlot { profile, expected } => {
                 let stored = records.slots.get(&profile).map(|s| s.version);
@@ -494,7 +498,7 @@ impl Draft<'_> {
             Change::PutGrant { grant, expected } => {
                 let stored = records.grants.get(&grant.id).map(|g| g.state);
                 rules::moves_on(stored, expected, grant.id)?;
-                records.grants.insert(grant.id, *grant);
+                records.grants.insert(grant.id, grant.into());
             }
             Change::PutGate(gate) => {
                 records.gates.insert((gate.profile, gate.reason), gate);
