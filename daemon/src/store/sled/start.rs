@@ -38,7 +38,9 @@ const ORPHANS: usize = 2000;
 const REHEARSAL: &str = "rehearsal";
 /// What the engine's summary of the database is called before it is whole.
 const UNFINISHED: &str = ".generating";
-/// Directory in which the database of a new store is made.
+/// The engine's configuration, in the directory of its database.
+const CONFIGURATION: &str = "conf";
+/// Directory in which the engine makes the configuration of a new store.
 const STARTING: &str = "starting";
 const CHECK_FORMAT: u8 = 1;
 
@@ -221,22 +223,22 @@ pub(super) fn open_engine(directory: &Path) -> Result<(sled::Db, File), String> 
     Ok((database, file))
 }
 
-/// Makes the database of a new store elsewhere, and puts it in its place once it is whole: the engine does not sync its own
-/// configuration, and does not open without it. A database that is there already was made so.
-fn make_database(layout: &Layout) -> Result<(), Failure> {
+/// Lays the engine's configuration of a new store in its place, durably: the engine does not sync it, and does not open with
+/// a broken one. It is made elsewhere, since the engine lets go of a database only a while after it is closed.
+fn configure_engine(layout: &Layout) -> Result<(), Failure> {
+    disk::create_directory(&layout.store).map_err(io_error("make its directory"))?;
     if layout.store.join("db").exists() {
         return Ok(());
     }
-    let new = layout.root.join(STARTING);
-    disk::remove_directory(&new).map_err(io_error("clean its directory"))?;
-    disk::create_directory(&new).map_err(io_error("make its directory"))?;
-    let (tree, _) = open_engine(&new).map_err(|finding| Failure::Findings(vec![finding]))?;
-    tree.flush().map_err(super::pages::failed)?;
-    drop(tree);
-    disk::sync_files(&new).map_err(io_error("sync its directory"))?;
-    disk::remove_directory(&layout.store).map_err(io_error("clean its directory"))?;
-    fs::rename(&new, &layout.store).map_err(io_error("make its directory"))?;
-    disk::sync_directory(&layout.root).map_err(io_error("sync its directory"))?;
+    let elsewhere = layout.root.join(STARTING);
+    disk::remove_directory(&elsewhere).map_err(io_error("clean its directory"))?;
+    disk::create_directory(&elsewhere).map_err(io_error("make its directory"))?;
+    let opened = open_engine(&elsewhere).map_err(|finding| Failure::Findings(vec![finding]))?;
+    let configuration = fs::read(elsewhere.join(CONFIGURATION)).map_err(io_error("read its configuration"))?;
+    drop(opened);
+    disk::replace_file(&layout.store, CONFIGURATION, &configuration, 0o600)
+        .map_err(io_error("write its configuration"))?;
+    disk::remove_directory(&elsewhere).map_err(io_error("clean its directory"))?;
     Ok(())
 }
 
@@ -268,7 +270,7 @@ fn start(options: OpenOptions, layout: Layout, stamp: Option<Stamp>, lock: Lock)
     let sealer = Sealer::new(&options.key, Arc::clone(&options.entropy));
     match &stamp {
         Some(stamp) => rehearse(&layout, stamp, &sealer)?,
-        None => make_database(&layout)?,
+        None => configure_engine(&layout)?,
     }
     let (tree, file) = open_engine(&layout.store).map_err(|finding| Failure::Findings(vec![finding]))?;
     let pages = Pages { tree, sealer: sealer.clone() };
