@@ -88,22 +88,3 @@ fn explain_kind(app: &mut App, kind: Kind) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_in_a_diagnosis_is_one_of_ours() {
-        for diagnosis in Diagnosis::all() {
-            let Some(fix) = diagnosis.remedy() else { continue };
-            let quoted = fix.split('`').skip(1).step_by(2);
-            let whole = Some(fix.as_str()).filter(|fix| fix.starts_with("frankctl "));
-            let commands: Vec<_> = quoted.chain(whole).filter(|text| text.starts_with("frankctl ")).collect();
-            assert_eq!(commands.is_empty(), !fix.contains("frankctl"), "{fix}");
-            for command in commands {
-                crate::reference::parse_line(command).unwrap_or_else(|error| panic!("{}: {error}", diagnosis.id));
-            }
-        }
-    }
-}
