@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use frankd_proto::RecipientState;
+use frankd_proto::diagnosis;
 use frankd_proto::error::SmtpReply;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -269,7 +270,7 @@ impl Carrier {
             message.version += 1;
         }
         let well = arrived.judgement.is_none() && arrived.outcomes.iter().all(|o| matches!(o, Outcome::Sent(_)));
-        if arrived.judgement.as_ref().is_some_and(|judgement| judgement.diagnosis == "sm.432") {
+        if arrived.judgement.as_ref().is_some_and(|judgement| judgement.diagnosis == diagnosis::SM_432.id) {
             self.line.learn_limit(self.shared.boot());
         }
         let ended = Ended {
@@ -295,7 +296,7 @@ impl Carrier {
         match why {
             NoSession::Fault(refused) => {
                 let Refused { fault, judgement, transcript } = *refused;
-                if judgement.diagnosis == "sm.432" {
+                if judgement.diagnosis == diagnosis::SM_432.id {
                     self.line.learn_limit(self.shared.boot());
                 }
                 let delivery = Delivery {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use frankd_proto::diagnosis;
 use frankd_proto::{HoldReason, ProfileId, ProfileKind, TokenState};
 use jiff::Timestamp;
 
@@ -79,7 +80,7 @@ pub(super) fn secret_gate(profile: ProfileId, detail: String, now: Timestamp) ->
         profile,
         reason: HoldReason::AuthRefused,
         detail: Some(detail),
-        diagnosis: Some("smtp.secret".to_owned()),
+        diagnosis: Some(diagnosis::SMTP_SECRET.id.to_owned()),
         since: now,
         until: probe_at(HoldReason::AuthRefused, 0, now),
         probes: 0,

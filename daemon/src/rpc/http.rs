@@ -34,6 +34,7 @@ use super::house::stopped;
 use super::limits::time_for;
 use super::line::{too_large, too_slow};
 use super::params;
+use super::patience::is_refusal;
 use super::registrar::{refusal, take_in};
 use super::websocket::{self, Upgrade};
 use crate::clock::{ClockExt as _, HyperTimer, Instant};
@@ -59,7 +60,7 @@ where
     let (asked, by) = (Arc::clone(&upgrade), Arc::clone(&session));
     let service = service_fn(move |request| {
         let (session, upgrade) = (Arc::clone(&by), Arc::clone(&asked));
-        async move { Ok::<_, Infallible>(answer(&session, request, &upgrade).await) }
+        async move { Ok::<_, Infallible>(paced(&session, request, &upgrade).await) }
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)
@@ -83,6 +84,19 @@ where
         wire.close().await;
     }
     Ok(())
+}
+
+/// Answers a request, later if the user was refused too often.
+async fn paced(session: &Arc<Session>, request: Request<Incoming>, upgrade: &Mutex<Option<Upgrade>>) -> Answer {
+    let wait = session.wait();
+    if !wait.is_zero() {
+        session.house.clock.sleep(wait).await;
+    }
+    let answer = answer(session, request, upgrade).await;
+    if answer.status().is_client_error() {
+        session.try_patience();
+    }
+    answer
 }
 
 async fn answer(session: &Arc<Session>, request: Request<Incoming>, upgrade: &Mutex<Option<Upgrade>>) -> Answer {
@@ -151,6 +165,9 @@ async fn call(session: &Arc<Session>, request: Request<Incoming>) -> Answer {
     let answer = answer.await;
     if answer.is_notification() {
         return status(StatusCode::NO_CONTENT);
+    }
+    if answer.as_error_code().is_some_and(is_refusal) {
+        session.try_patience();
     }
     rpc(StatusCode::OK, answer)
 }
