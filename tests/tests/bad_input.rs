@@ -252,7 +252,6 @@ async fn withstands(kind: &str, expected: &[&str]) -> Outcome {
     said.read_line(&mut outcomes)?;
     child.wait()?;
     let loaded = loaded?;
-    println!("p99 of token.get and message.send {loaded:?}, unloaded {unloaded:?}, {outcomes}");
     for (method, loaded, unloaded) in [("token.get", loaded[0], unloaded[0]), ("message.send", loaded[1], unloaded[1])]
     {
         assert!(loaded <= QUICK.max(unloaded * 5), "p99 of {method} is {loaded:?}, unloaded {unloaded:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use frankd_proto::TokenState;
 use frankd_proto::methods::system::SystemStatus;
-use tokio::sync::watch;
+use futures::FutureExt as _;
 
 use super::compose::Daemon;
 use super::notify::Notifier;
@@ -23,8 +23,8 @@ pub(super) async fn keep(daemon: Arc<Daemon>, notifier: Notifier, mut shown: Str
     loop {
         clock.sleep(PAUSE).await;
         tokio::select! {
-            () = changed(&mut seq) => {}
-            () = changed(&mut registry) => {}
+            () = while_there(seq.changed()) => {}
+            () = while_there(registry.changed().map(|there| there.is_ok())) => {}
             () = clock.sleep(LOOK) => {}
         }
         let line = now(&daemon).await;
@@ -35,8 +35,9 @@ pub(super) async fn keep(daemon: Arc<Daemon>, notifier: Notifier, mut shown: Str
     }
 }
 
-async fn changed(watched: &mut watch::Receiver<u64>) {
-    if watched.changed().await.is_err() {
+/// Waits for a change; for ever, once nothing changes any more.
+async fn while_there(changed: impl Future<Output = bool>) {
+    if !changed.await {
         std::future::pending::<()>().await;
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frankd_proto::{EventType, Secret};
+use frankd_proto::Secret;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::net::UnixListener;
@@ -26,7 +26,6 @@ use super::settings_file::{Configurator, Loaded, SettingsError};
 use super::sockets::{self, SocketError};
 use super::{hardening, headline, logging};
 use crate::clock::{SharedClock, SystemClock};
-use crate::domain::NewEvent;
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::oauth::http::HttpAuthorizationServer;
 use crate::oauth::wire::Wire;
