@@ -1,4 +1,4 @@
-//! Turns `errors.json`, the one list of error kinds, into the `Kind` type.
+//! Turns `errors.json`, the one list of error kinds, into the `Kind` type, and `diagnoses.json` into constants.
 
 use std::fmt::Write as _;
 use std::{env, error::Error, fs, path::Path};
@@ -37,6 +37,34 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(out, "];")?;
     fs::write(Path::new(&env::var("OUT_DIR")?).join("kinds.rs"), out)?;
+    diagnoses()
+}
+
+#[derive(serde::Deserialize)]
+struct Diagnosis {
+    id: String,
+    class: String,
+    says: String,
+    fix: Option<String>,
+}
+
+fn diagnoses() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=diagnoses.json");
+    let rows: Vec<Diagnosis> = serde_json::from_str(&fs::read_to_string("diagnoses.json")?)?;
+    let mut out = String::new();
+    let mut all = String::new();
+    for Diagnosis { id, class, says, fix } in &rows {
+        let name = id.replace(['.', '_'], "_").to_uppercase();
+        let class = variant(class);
+        writeln!(
+            out,
+            "/// `{id}`.\npub const {name}: Diagnosis = \
+             Diagnosis {{ id: {id:?}, class: Class::{class}, says: {says:?}, fix: {fix:?} }};"
+        )?;
+        write!(all, "&{name}, ")?;
+    }
+    writeln!(out, "const ALL: &[&Diagnosis] = &[{all}];")?;
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("diagnoses.rs"), out)?;
     Ok(())
 }
 

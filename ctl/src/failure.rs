@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use frankd_proto::error::{ErrorData, ProviderError, SmtpReply};
+use frankd_proto::error::{ErrorData, ErrorKind, ProviderError, SmtpReply};
 use frankd_proto::{ConnectError, Kind, Name, RpcError};
 
 use crate::human;
@@ -126,7 +126,7 @@ impl Failure {
             Self::Usage(_) => exit::USAGE,
             Self::Unreachable { tried } if tried.iter().any(denied) => exit::DENIED,
             Self::Unreachable { .. } => exit::UNREACHABLE,
-            Self::Refused { error, .. } => error.kind().exit_code(),
+            Self::Refused { error, .. } => error.data.kind.exit_code(error.data.retryable),
             Self::Answer { .. } | Self::Input { .. } | Self::Output(_) | Self::Listen(_) => exit::FAILED,
             Self::Pending { .. } => exit::PENDING,
         }
@@ -172,8 +172,10 @@ pub(crate) fn details(out: &mut String, data: &ErrorData, doing: &Doing) {
     if let Some(field) = &data.field {
         fact(out, "field", field);
     }
-    fact(out, "cause", data.kind.explanation());
-    match (&data.hint, fix(data.kind, doing)) {
+    if let Some(kind) = data.kind.known() {
+        fact(out, "cause", kind.explanation());
+    }
+    match (&data.hint, data.kind.known().and_then(|kind| fix(kind, doing))) {
         (Some(hint), _) => fact(out, "fix", hint),
         (None, Some(fix)) => fact(out, "fix", &fix),
         (None, None) => {}
@@ -185,7 +187,10 @@ pub(crate) fn details(out: &mut String, data: &ErrorData, doing: &Doing) {
     if let Some(diagnosis) = &data.diagnosis {
         fact(out, "diagnosis", diagnosis);
     }
-    fact(out, "kind", &format!("{0}  (`frankctl explain {0}`)", data.kind));
+    match &data.kind {
+        ErrorKind::Known(kind) => fact(out, "kind", &format!("{kind}  (`frankctl explain {kind}`)")),
+        ErrorKind::Unknown(name) => fact(out, "kind", &format!("{name}  (of a daemon newer than this frankctl)")),
+    }
 }
 
 /// One indented line: a label and what it says.

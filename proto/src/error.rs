@@ -6,6 +6,8 @@
 use jsonrpsee_types::ErrorObjectOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::Diagnosis;
+
 include!(concat!(env!("OUT_DIR"), "/kinds.rs"));
 
 struct Row {
@@ -96,6 +98,78 @@ impl std::fmt::Display for Kind {
     }
 }
 
+/// The kind of an error as it travels: one that this version knows, or the name of one of a newer daemon.
+///
+/// So a caller that is older than the daemon loses neither the error's data nor its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// A kind of the registry.
+    Known(Kind),
+    /// A kind that the registry of this version lacks, by its name.
+    Unknown(String),
+}
+
+impl ErrorKind {
+    /// The kind, if this version knows it.
+    #[must_use]
+    pub const fn known(&self) -> Option<Kind> {
+        match self {
+            Self::Known(kind) => Some(*kind),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// The dotted name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Known(kind) => kind.name(),
+            Self::Unknown(name) => name,
+        }
+    }
+
+    /// The exit status of frankctl; an unknown kind fails for now if it is `retryable`, else for another reason.
+    #[must_use]
+    pub const fn exit_code(&self, retryable: bool) -> u8 {
+        match self {
+            Self::Known(kind) => kind.exit_code(),
+            Self::Unknown(_) if retryable => Kind::OauthProviderUnavailable.exit_code(),
+            Self::Unknown(_) => Kind::Internal.exit_code(),
+        }
+    }
+}
+
+impl From<Kind> for ErrorKind {
+    fn from(kind: Kind) -> Self {
+        Self::Known(kind)
+    }
+}
+
+impl PartialEq<Kind> for ErrorKind {
+    fn eq(&self, kind: &Kind) -> bool {
+        self.known() == Some(*kind)
+    }
+}
+
+impl std::fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Ok(Kind::from_name(&name).map_or(Self::Unknown(name), Self::Known))
+    }
+}
+
 /// An error of a method.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -110,7 +184,7 @@ pub struct RpcError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorData {
     /// What went wrong.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// Whether the same call may succeed later without a change.
     pub retryable: bool,
     /// How long to wait before that, in seconds.
@@ -169,7 +243,7 @@ impl RpcError {
         Self {
             message: message.into(),
             data: ErrorData {
-                kind,
+                kind: kind.into(),
                 retryable: kind.retryable(),
                 retry_after_s: None,
                 hint: None,
@@ -181,10 +255,10 @@ impl RpcError {
         }
     }
 
-    /// The kind of the error.
+    /// The kind of the error; one that this version does not know counts as internal.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
-        self.data.kind
+    pub fn kind(&self) -> Kind {
+        self.data.kind.known().unwrap_or(Kind::Internal)
     }
 
     /// Adds what to do.
@@ -208,17 +282,17 @@ impl RpcError {
         self
     }
 
-    /// Adds the id of the diagnosis.
+    /// Adds the diagnosis.
     #[must_use]
-    pub fn diagnosis(mut self, id: impl Into<String>) -> Self {
-        self.data.diagnosis = Some(id.into());
+    pub fn diagnosis(mut self, diagnosis: &Diagnosis) -> Self {
+        self.data.diagnosis = Some(diagnosis.id.to_owned());
         self
     }
 }
 
 impl From<RpcError> for ErrorObjectOwned {
     fn from(error: RpcError) -> Self {
-        Self::owned(error.data.kind.code(), error.message, Some(error.data))
+        Self::owned(error.kind().code(), error.message, Some(error.data))
     }
 }
 
@@ -257,9 +331,22 @@ mod tests {
     fn an_error_crosses_the_wire_whole() {
         let error = RpcError::new(Kind::GrantRequired, "profile \"alerts\" needs a grant")
             .hint("frankctl grant alerts")
-            .diagnosis("rt.missing");
+            .diagnosis(&crate::diagnosis::TK_INVALID_GRANT_RT);
         let object = ErrorObjectOwned::from(error.clone());
         assert_eq!(object.code(), 3001);
         assert_eq!(RpcError::from(&object), error);
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_daemon_is_kept_with_all_that_came_with_it() {
+        let data = serde_json::json!({
+            "kind": "token.eaten", "retryable": true, "hint": "feed the dog", "field": "dog", "bone": 7
+        });
+        let object = ErrorObjectOwned::owned(3999, "the dog ate it", Some(&data));
+        let error = RpcError::from(&object);
+        assert_eq!((error.data.kind.name(), error.kind()), ("token.eaten", Kind::Internal));
+        assert_eq!((error.data.hint.as_deref(), error.data.field.as_deref()), (Some("feed the dog"), Some("dog")));
+        assert_eq!(error.data.kind.exit_code(true), Kind::OauthProviderUnavailable.exit_code());
+        assert_eq!(serde_json::to_value(&error.data).unwrap()["kind"], "token.eaten");
     }
 }

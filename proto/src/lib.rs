@@ -10,11 +10,13 @@
 //!   `rpc`. Every test that walks the table then covers it.
 //! - Results only grow. A caller ignores result fields that it does not know; the daemon refuses parameters that it does
 //!   not know.
-//! - Error kinds are added to `errors.json` and never change their meaning.
+//! - Error kinds are added to `errors.json`, diagnoses to `diagnoses.json`, and never change their meaning. A caller keeps
+//!   an error of a kind that it does not know ([`error::ErrorKind`]).
 //! - No path, command or URL to fetch is ever a parameter.
 
 #[cfg(feature = "client")]
 mod connect;
+pub mod diagnosis;
 pub mod error;
 pub mod ids;
 pub mod method;

@@ -166,7 +166,7 @@ impl<'a> Page<'a> {
             "Timestamp" => "time",
             "Name" => "name",
             "Value" => "any",
-            "Kind" => "[error kind](#errors)",
+            "Kind" | "ErrorKind" => "[error kind](#errors)",
             _ if name.ends_with("Id") => "id",
             _ => {
                 let found = self.find(name, module, by)?;

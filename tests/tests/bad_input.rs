@@ -1,7 +1,9 @@
 //! Bad input on the real daemon: it is refused by name, within its limit, and costs nobody else anything.
 //!
-//! A program of another user attacks the submit socket without a pause, while root's calls go on and are timed. What
-//! leaves an attack is a JSON-RPC error, a status 400 or a closed connection; what leaves the others is an answer.
+//! A program of another user attacks the submit socket without a pause, while root's calls go on for ten seconds and are
+//! timed. What leaves an attack is a JSON-RPC error, a status 400 or a closed connection; what leaves the others is an
+//! answer, in time. Daemon and attacker have a session each, because the kernel shares the processor among sessions as it
+//! does among services: a daemon that is a service does not pay for what its attacker burns.
 
 use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -10,10 +12,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use frankd_tests::sandbox::authorization::{Endpoint, Fault};
 use frankd_tests::sandbox::{SERVICE_CLIENT, SERVICE_MAILBOX, Sandbox};
 use frankd_tests::service::Service;
 use frankd_tests::skip;
-use frankd_tests::stopwatch::Stopwatch;
+use frankd_tests::stopwatch::{Stopwatch, pause};
 use serde_json::{Value, json};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -31,22 +34,41 @@ request_timeout_s = 1
 uid = 54321
 capabilities = ['submit', 'read_token']
 ";
-/// Attacks until its input ends, for at most a minute, and prints how often each outcome was.
+/// How long each attack is watched, and how long the same calls take without one.
+const ATTACKED: Duration = Duration::from_secs(10);
+const UNLOADED: Duration = Duration::from_secs(2);
+/// What others do meanwhile.
+const TOKENS: u32 = 2_000;
+const MESSAGES: u32 = 200;
+/// What is quick enough however quick it is without an attack.
+const QUICK: Duration = Duration::from_millis(100);
+/// An attacker is answered, or its connection closed, within the limit of a request (1 s), the longest wait of a user that
+/// was refused too often (1 s) and what a loaded machine adds.
+const LIMIT: Duration = Duration::from_secs(4);
+/// Attacks until its input ends, for at most a minute, and prints how often each outcome was and the longest time to one.
 const ATTACK: &str = r#"
 import collections, json, os, select, socket, sys, time
 kind, path, uid = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.setgroups([]); os.setgid(uid); os.setuid(uid)
+os.setsid(); os.setgroups([]); os.setgid(uid); os.setuid(uid)
+slowest = 0
 
 def line(method, params):
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
 
 def connect():
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(5)
+    s.settimeout(10)
     s.connect(path)
     return s
 
 def outcome(s):
+    global slowest
+    asked = time.monotonic()
+    answer = outcome_of(s)
+    slowest = max(slowest, time.monotonic() - asked)
+    return answer
+
+def outcome_of(s):
     try:
         answer = s.makefile("rb").readline()
     except ConnectionError:
@@ -105,21 +127,8 @@ print("begun", flush=True)
 end = time.monotonic() + 60
 while time.monotonic() < end and not select.select([sys.stdin], [], [], 0)[0]:
     counts.update(attack())
-print(json.dumps(counts), flush=True)
+print(json.dumps({"counts": counts, "slowest_ms": int(slowest * 1000)}), flush=True)
 "#;
-
-/// Each attack, and the outcomes that it may have; the first must be among them.
-const ATTACKS: [(&str, &[&str]); 9] = [
-    ("unknown method", &["method_not_found"]),
-    ("unknown parameter", &["invalid_params"]),
-    ("wrong type", &["invalid_params"]),
-    ("positional", &["invalid_params"]),
-    ("too large", &["request.too_large", "closed"]),
-    ("half a line", &["invalid_request", "closed"]),
-    ("connections", &["request.busy", "result"]),
-    ("garbage", &["parse", "400", "closed"]),
-    ("batch", &["request.batch_too_large"]),
-];
 
 fn line(method: &str, params: &Value) -> String {
     format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
@@ -134,13 +143,15 @@ fn ask(socket: &Path, method: &str, params: &Value) -> Outcome<Value> {
     Ok(serde_json::from_str(&answer)?)
 }
 
-/// The 99th percentile of the time that a call takes, on one connection.
-fn p99(socket: &Path, times: usize, method: &str, params: &Value) -> io::Result<Duration> {
+/// The 99th percentile of the time that a call takes: `times` of them on one connection, spread over `span`.
+fn p99(socket: &Path, (times, span): (u32, Duration), method: &str, params: &Value) -> io::Result<Duration> {
     let stream = UnixStream::connect(socket)?;
     let mut answers = BufReader::new(stream.try_clone()?);
     let (mut stream, request) = (stream, line(method, params));
-    let mut took = Vec::with_capacity(times);
-    for _ in 0..times {
+    let mut took = Vec::new();
+    let watch = Stopwatch::start();
+    for turn in 0..times {
+        pause((span * turn / times).saturating_sub(watch.elapsed()));
         let began = Stopwatch::start();
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
@@ -150,17 +161,18 @@ fn p99(socket: &Path, times: usize, method: &str, params: &Value) -> io::Result<
             return Err(io::Error::other(answer));
         }
     }
+    pause(span.saturating_sub(watch.elapsed()));
     took.sort_unstable();
-    Ok(took[times * 99 / 100])
+    Ok(took[took.len() * 99 / 100])
 }
 
-/// What others do meanwhile: 2,000 `token.get` and 200 `message.send`; the 99th percentile of each.
-fn others(service: &Service) -> io::Result<[Duration; 2]> {
+/// What others do meanwhile, spread over `span`; the 99th percentile of `token.get` and of `message.send`.
+fn others(service: &Service, span: Duration) -> io::Result<[Duration; 2]> {
     let (socket, message) = (service.socket(), json!({"to": ["ops@example.org"], "subject": "a", "text": "b"}));
     let send = json!({"profile": "classic", "message": message});
     std::thread::scope(|scope| {
-        let sending = scope.spawn(|| p99(&socket, 200, "message.send", &send));
-        let token = p99(&socket, 2_000, "token.get", &json!({"profile": "nightly"}));
+        let sending = scope.spawn(|| p99(&socket, (MESSAGES, span), "message.send", &send));
+        let token = p99(&socket, (TOKENS, span), "token.get", &json!({"profile": "nightly"}));
         let sent = sending.join().map_err(|_| io::Error::other("the sender panicked"))?;
         Ok([token?, sent?])
     })
@@ -171,7 +183,10 @@ fn daemon(sandbox: Option<&Sandbox>) -> Outcome<Option<Service>> {
     let Some(binaries) = frankd_tests::service::binaries() else { return Ok(None) };
     let mut service = Service::new(binaries)?;
     service.configure(SETTINGS)?;
-    service.start()?;
+    let mut in_session = Command::new("setsid");
+    in_session.arg(service.command().get_program());
+    service.arguments(&mut in_session);
+    service.start_with(in_session)?;
     let classic = "profile create classic --kind smtp --smtp-host 127.0.0.1 --smtp-port 9 --tls none \
                    --from alerts@example.org";
     service.run(&classic.split_whitespace().collect::<Vec<_>>())?;
@@ -215,39 +230,85 @@ fn attack(service: &Service, kind: &str) -> Outcome<(Child, BufReader<std::proce
     Ok((child, said))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_attack_ends_in_an_error_and_nobody_else_waits() -> Outcome {
+/// Attacks for ten seconds. What comes of it must be among `expected`, the first of them surely; nobody else waits.
+async fn withstands(kind: &str, expected: &[&str]) -> Outcome {
     if !rustix::process::geteuid().is_root() {
         skip::skip("an attack as another user needs root");
         return Ok(());
     }
-    if !skip::available(&["python3"]) {
+    if !skip::available(&["python3", "setsid"]) {
         return Ok(());
     }
     let sandbox = Sandbox::start().await?;
     let Some(mut service) = daemon(Some(&sandbox))? else { return Ok(()) };
     let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(service.folder(), reachable)?;
-    let unloaded = others(&service)?;
-    for (kind, expected) in ATTACKS {
-        let (mut child, mut said) = attack(&service, kind)?;
-        let loaded = others(&service);
-        drop(child.stdin.take());
-        let mut counts = String::new();
-        said.read_line(&mut counts)?;
-        child.wait()?;
-        let counts: Value = serde_json::from_str(&counts)?;
-        let loaded = loaded.map_err(|error| format!("{kind}: {error}"))?;
-        // `message.send` has to be answered each time; its time, which waits for the disk, is printed and not bounded.
-        let most = (unloaded[0] * 5).max(Duration::from_millis(100));
-        assert!(loaded[0] <= most, "{kind}: p99 of token.get is {:?}, unloaded {:?}", loaded[0], unloaded[0]);
-        let outcomes = counts.as_object().ok_or("no counts")?;
-        assert!(outcomes.contains_key(expected[0]), "{kind}: {counts}");
-        assert!(outcomes.keys().all(|outcome| expected.contains(&outcome.as_str())), "{kind}: {counts}");
-        println!("{kind}: p99 {loaded:?} (unloaded {unloaded:?}), {counts}");
+    let unloaded = others(&service, UNLOADED)?;
+    let (mut child, mut said) = attack(&service, kind)?;
+    let loaded = others(&service, ATTACKED);
+    let lasted = child.try_wait()?.is_none();
+    drop(child.stdin.take());
+    let mut outcomes = String::new();
+    said.read_line(&mut outcomes)?;
+    child.wait()?;
+    let loaded = loaded?;
+    for (method, loaded, unloaded) in [("token.get", loaded[0], unloaded[0]), ("message.send", loaded[1], unloaded[1])]
+    {
+        assert!(loaded <= QUICK.max(unloaded * 5), "p99 of {method} is {loaded:?}, unloaded {unloaded:?}");
     }
-    assert!(service.is_running());
+    let outcomes: Value = serde_json::from_str(&outcomes)?;
+    let slowest = Duration::from_millis(outcomes["slowest_ms"].as_u64().ok_or("no time")?);
+    assert!(slowest <= LIMIT, "the attacker waited {slowest:?}");
+    let counts = outcomes["counts"].as_object().ok_or("no counts")?;
+    assert!(counts.contains_key(expected[0]), "{outcomes}");
+    assert!(counts.keys().all(|outcome| expected.contains(&outcome.as_str())), "{outcomes}");
+    assert!(lasted && service.is_running());
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_an_unknown_method_delays_nobody_else() -> Outcome {
+    withstands("unknown method", &["method_not_found"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_an_unknown_parameter_delays_nobody_else() -> Outcome {
+    withstands("unknown parameter", &["invalid_params"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_a_wrong_type_delays_nobody_else() -> Outcome {
+    withstands("wrong type", &["invalid_params"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_positional_parameters_delays_nobody_else() -> Outcome {
+    withstands("positional", &["invalid_params"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_a_request_over_the_limit_delays_nobody_else() -> Outcome {
+    withstands("too large", &["request.too_large", "closed"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_half_a_line_and_silence_delays_nobody_else() -> Outcome {
+    withstands("half a line", &["invalid_request", "closed"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_more_connections_than_a_user_may_have_delays_nobody_else() -> Outcome {
+    withstands("connections", &["request.busy", "result"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_binary_garbage_delays_nobody_else() -> Outcome {
+    withstands("garbage", &["parse", "400", "closed"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_by_a_batch_of_ten_thousand_delays_nobody_else() -> Outcome {
+    withstands("batch", &["request.batch_too_large"]).await
 }
 
 #[test]
@@ -289,5 +350,40 @@ async fn a_kept_secret_does_not_follow_a_changed_endpoint() -> Outcome {
     assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(2008), &json!("object.secret_required")), "{error}");
     let shown = service.json(&["client", "show", "service"])?;
     assert_eq!(shown["token_endpoint"], format!("{}/token", sandbox.issuer), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_kept_password_does_not_follow_a_changed_host() -> Outcome {
+    let Some(service) = daemon(None)? else { return Ok(()) };
+    let create =
+        "profile create relay --kind smtp --smtp-host localhost --smtp-port 587 --username bob --password-stdin";
+    service.run_with(&create.split(' ').collect::<Vec<_>>(), "correct-horse")?;
+    let moved = json!({"name": "relay", "smtp": {"host": "evil.example"}, "confirm": true});
+    let error = ask(&service.socket(), "profile.update", &moved)?["error"].clone();
+    assert_eq!((&error["code"], &error["data"]["field"]), (&json!(2008), &json!("password")), "{error}");
+    assert_eq!(service.json(&["profile", "show", "relay"])?["smtp"]["host"], "localhost");
+    let mut with_secret = moved;
+    with_secret["password"] = json!({"value": "another-horse"});
+    let updated = ask(&service.socket(), "profile.update", &with_secret)?;
+    assert_eq!(updated["result"]["smtp"]["host"], "evil.example", "{updated}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_with_a_line_break_is_refused_by_name_and_the_one_before_is_kept() -> Outcome {
+    let sandbox = Sandbox::start().await?;
+    let Some(service) = daemon(Some(&sandbox))? else { return Ok(()) };
+    let nightly = json!({"profile": "nightly"});
+    let token = |answer: Value| answer["result"]["access_token"].clone();
+    let before = token(ask(&service.socket(), "token.get", &nightly)?);
+    sandbox.authorization.fail(Endpoint::Token, Fault::field("access_token", json!("abc\r\nRCPT TO:<eve@a>")), 1_000);
+    let error = ask(&service.socket(), "token.refresh", &nightly)?["error"].clone();
+    assert!(error["message"].as_str().unwrap_or_default().contains("access_token"), "{error}");
+    let shown = ask(&service.socket(), "token.info", &nightly)?["result"].clone();
+    assert!(shown["last_error"]["message"].as_str().unwrap_or_default().contains("access_token"), "{shown}");
+    assert!(!format!("{error}{shown}").contains("RCPT"), "{error} {shown}");
+    assert!(before.is_string());
+    assert_eq!(token(ask(&service.socket(), "token.get", &nightly)?), before);
     Ok(())
 }

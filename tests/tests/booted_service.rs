@@ -176,7 +176,7 @@ fn systemd_and_the_journal_are_told_what_goes_on() -> Result<(), Failure> {
 
     assert_eq!(system.property("Type")?, "notify");
     assert_eq!(system.property("NotifyAccess")?, "main");
-    assert_eq!(system.property("StatusText")?, "0 profiles, 0 problems, 0 messages wait");
+    assert_eq!(system.property("StatusText")?, "0 profiles valid, 0 queued");
     let sockets = ["systemctl", "is-active", "frankd.socket", "frankd-submit.socket"];
     assert_eq!(system.check(&sockets)?, "active\nactive");
     assert!(system.ctl(&["status"])?.contains("  ok  "), "a new service has no problem");
@@ -191,6 +191,8 @@ fn systemd_and_the_journal_are_told_what_goes_on() -> Result<(), Failure> {
     assert_ne!(system.state(&id)?, "sent");
     let log = system.check(&entries)?;
     assert!(log.contains(r#""SYSLOG_IDENTIFIER":"frankd""#), "{log}");
+    assert!(log.contains(r#""MESSAGE":"ready""#) && log.contains(r#""F_PROFILES":"0""#), "{log}");
+    system.until("the status line is current", || Ok(system.property("StatusText")? == "1 profile valid, 1 queued"))?;
     assert!(log.contains(&id), "a message's log lines name it");
 
     system.check(&["systemctl", "stop", UNIT])?;
@@ -228,8 +230,13 @@ fn a_reload_takes_what_is_right_and_refuses_what_is_wrong() -> Result<(), Failur
     assert_eq!(status.status.code(), Some(1), "{shown}");
     assert!(shown.contains(DROP_IN), "{shown}");
 
+    system.ctl(&["reload"]).expect_err("nor by the socket");
+    system.until("that is noted too", || Ok(system.events("config.reload_failed")? == 2))?;
+    let journal = system.journal()?;
+    assert!(journal.contains("the settings are not reloaded: "), "the message has the cause: {journal}");
+
     system.0.write(DROP_IN, "[retry]\nfirst_s = 8\n")?;
-    system.check(&["systemctl", "reload", UNIT])?;
+    system.ctl(&["reload"])?;
     system.until("the reload is noted", || Ok(system.events("config.reloaded")? == 2))?;
     assert_eq!(system.setting("retry.first_s")?.0, 8);
     system.ctl(&["status"])?;

@@ -76,10 +76,12 @@ pub(crate) struct Call {
 
 /// Explains an error: likely causes, and what to do.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  frankctl explain grant.required\n  frankctl explain 3001")]
+#[command(
+    after_help = "Examples:\n  frankctl explain grant.required\n  frankctl explain 3001\n  frankctl explain ms.7000222"
+)]
 pub(crate) struct Explain {
-    /// Kind or code of an error
-    #[arg(value_name = "KIND|CODE", allow_negative_numbers = true)]
+    /// Kind or code of an error, or a diagnosis
+    #[arg(value_name = "KIND|CODE|DIAGNOSIS", allow_negative_numbers = true)]
     pub(crate) error: String,
 }
 

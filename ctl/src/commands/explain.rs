@@ -1,6 +1,7 @@
-//! `explain`: what an error means and what to do, from the registry in proto. Asks no daemon.
+//! `explain`: what an error means and what to do, from the registries in proto. Asks no daemon.
 
 use frankd_proto::Kind;
+use frankd_proto::diagnosis::Diagnosis;
 
 use crate::app::App;
 use crate::args::Format;
@@ -14,9 +15,44 @@ pub(crate) fn run(app: &mut App, args: &Explain) -> Result<u8, Failure> {
         Ok(code) => Kind::from_code(code),
         Err(_) => Kind::from_name(error),
     };
-    let Some(kind) = kind else {
-        return Err(Failure::Usage(format!("{error:?} is no kind or code of an error")));
-    };
+    match (kind, Diagnosis::find(error)) {
+        (Some(kind), _) => explain_kind(app, kind)?,
+        (None, Some(diagnosis)) => explain_diagnosis(app, diagnosis)?,
+        (None, None) => {
+            return Err(Failure::Usage(format!("{error:?} is no kind or code of an error, and no diagnosis")));
+        }
+    }
+    Ok(exit::OK)
+}
+
+fn explain_diagnosis(app: &mut App, diagnosis: &Diagnosis) -> Result<(), Failure> {
+    match app.format() {
+        Format::Table => {
+            let mut page = app.page();
+            page.line(diagnosis.id);
+            page.line(format!("  {}.", diagnosis.meaning()));
+            page.line("");
+            page.fields(vec![
+                ("Fix", diagnosis.remedy().unwrap_or_default()),
+                ("Who", diagnosis.class.text().to_owned()),
+            ]);
+            app.data_page(&page.into_text())?;
+        }
+        Format::Name => app.data(format!("{}\n", diagnosis.id).as_bytes())?,
+        Format::Json | Format::Jsonl => {
+            let object = serde_json::json!({
+                "diagnosis": diagnosis.id,
+                "class": diagnosis.class.name(),
+                "summary": diagnosis.meaning(),
+                "fix": diagnosis.remedy(),
+            });
+            app.data(format!("{object}\n").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn explain_kind(app: &mut App, kind: Kind) -> Result<(), Failure> {
     match app.format() {
         Format::Table => {
             let mut page = app.page();
@@ -50,5 +86,5 @@ pub(crate) fn run(app: &mut App, args: &Explain) -> Result<u8, Failure> {
             app.data(format!("{object}\n").as_bytes())?;
         }
     }
-    Ok(exit::OK)
+    Ok(())
 }

@@ -55,6 +55,9 @@ impl Render for rpc::EmailReport {
         if let Some(diagnosis) = &self.diagnosis {
             fact(&mut facts, "diagnosis", diagnosis);
         }
+        if let Some(kind) = &self.kind {
+            fact(&mut facts, "kind", kind.name());
+        }
         if !facts.is_empty() {
             page.line(facts);
         }
@@ -69,12 +72,12 @@ impl Render for rpc::EmailReport {
         self.stages.iter().map(|stage| name(stage.name).to_owned()).collect()
     }
 
-    /// Where the host was not found or did not answer it may do so later; any later stage was a refusal.
+    /// That of the error's kind, as elsewhere.
     fn exit_code(&self) -> u8 {
-        match self.stages.iter().find(|stage| !stage.ok) {
+        match &self.kind {
             _ if self.ok => exit::OK,
-            Some(stage) if matches!(stage.name, rpc::StageName::Dns | rpc::StageName::Tcp) => exit::TEMPORARY,
-            _ => exit::REJECTED,
+            Some(kind) => kind.exit_code(false),
+            None => exit::FAILED,
         }
     }
 }

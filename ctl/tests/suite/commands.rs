@@ -194,6 +194,7 @@ async fn a_test_mail_stops_at_the_failing_stage_and_says_what_to_do() {
             stage(StageName::Auth, false, "535 5.7.139 SmtpClientAuthentication is disabled"),
         ],
         message_id: None,
+        kind: Some(Kind::SmtpAuthRejected.into()),
         diagnosis: Some("smtp.auth.disabled".to_owned()),
         message: Some("SMTP AUTH is off for this mailbox".to_owned()),
         hint: Some("Set-CASMailbox -SmtpClientAuthenticationDisabled $false".to_owned()),
@@ -210,13 +211,14 @@ async fn a_test_mail_stops_at_the_failing_stage_and_says_what_to_do() {
   what       SMTP AUTH is off for this mailbox
   fix        Set-CASMailbox -SmtpClientAuthenticationDisabled $false
   diagnosis  smtp.auth.disabled
+  kind       smtp.auth_rejected
 ✗ The mail was not sent.
 
 The conversation, without credentials:
   S: 535 5.7.139
 "
     );
-    report.stages[1].name = StageName::Tcp;
+    report.kind = Some(Kind::SmtpConnect.into());
     let daemon = FakeDaemon::answering(serde_json::to_string(&report).unwrap());
     assert_eq!(run(&daemon, &["test", "email", "alerts", "--to", "a@b.example"]).await.code, 10);
     report.ok = true;

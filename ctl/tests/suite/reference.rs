@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Command;
 use frankd_proto::Kind;
+use frankd_proto::diagnosis::Diagnosis;
 
 use crate::harness::Run;
 
@@ -91,12 +92,41 @@ async fn every_kind_is_explained_by_name_and_code_and_its_commands_exist() {
     }
 }
 
+#[tokio::test]
+async fn every_diagnosis_is_explained() {
+    for diagnosis in Diagnosis::all() {
+        // What is a kind too is explained as one.
+        if Kind::from_name(diagnosis.id).is_some() {
+            continue;
+        }
+        let page = Run::new(&["explain", diagnosis.id]).go().await;
+        assert_eq!(page.code, 0, "{}", diagnosis.id);
+        for part in [diagnosis.id, diagnosis.class.text(), &diagnosis.meaning()] {
+            assert!(page.stdout.contains(part), "{part}: {}", page.stdout);
+        }
+        let json = Run::new(&["explain", diagnosis.id, "--json"]).go().await.stdout;
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["fix"].as_str(), diagnosis.remedy().as_deref());
+        let fix = diagnosis.remedy().unwrap_or_default();
+        let whole = Some(fix.as_str()).filter(|fix| fix.starts_with("frankctl "));
+        let quoted = fix.split('`').skip(1).step_by(2).filter(|text| text.starts_with("frankctl "));
+        let commands: Vec<_> = quoted.chain(whole).collect();
+        assert_eq!(commands.is_empty(), !fix.contains("frankctl"), "{fix}");
+        for command in commands {
+            assert_eq!(frankctl::parse_line(&filled(command)), Ok(()), "{}", diagnosis.id);
+        }
+    }
+    assert_eq!(Run::new(&["explain", "no.such"]).go().await.code, 2);
+}
+
 /// A command of a text with something in the place of its placeholders.
 fn filled(command: &str) -> String {
     [
         ("PROFILE", "p"),
         ("CLIENT", "c"),
         ("ADDRESS", "a@b.example"),
+        ("USERNAME", "a@b.example"),
+        ("ACCOUNT", "a@b.example"),
         (" ID ", " msg_00000000000000000000000007 "),
         ("sent|retry|fail", "sent"),
     ]

@@ -19,7 +19,7 @@ use crate::oauth::AuthorizationServer;
 use crate::queue::{self, Queue};
 use crate::registry::{PresetError, Registry, Secrets};
 use crate::rpc::methods::{self, ConfigReader, Owners};
-use crate::rpc::{Registrar, RegistrationError, Router};
+use crate::rpc::{Denied, OnDenied, Registrar, RegistrationError, Router};
 use crate::smtp::Smtp;
 use crate::status::{self, Status};
 use crate::store::{Store, StoreError};
@@ -167,6 +167,22 @@ impl Daemon {
             .with("claims_in_doubt", opened.in_doubt.len());
         self.store.commit(Vec::new(), vec![event]).await?;
         Ok(())
+    }
+
+    /// Notes refused callers in the event log.
+    pub fn on_denied(&self) -> OnDenied {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.owners.clock));
+        Arc::new(move |denied: Denied| {
+            let event = NewEvent::new(clock.wall(), EventType::AccessDenied)
+                .with("method", denied.method)
+                .with("uid", denied.caller.uid)
+                .with("gid", denied.caller.gid)
+                .with("user", denied.caller.user.clone())
+                .with("pid", denied.caller.pid)
+                .with("count", denied.count);
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.commit(Vec::new(), vec![event]).await });
+        })
     }
 
     /// Whether keeper, dispatcher and store writer answer within `limit`: what the watchdog is fed for.

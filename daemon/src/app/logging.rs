@@ -14,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use super::journal::Journal;
+
 /// The variable that says how much is logged.
 pub const VARIABLE: &str = "FRANKD_LOG";
 
@@ -32,9 +34,9 @@ pub enum LoggingError {
 pub fn begin() -> Result<(), LoggingError> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     let journal = journal_reads(io::stderr(), std::env::var("JOURNAL_STREAM").ok().as_deref())
-        .then(tracing_journald::layer)
+        .then(Journal::of_host)
         .and_then(Result::ok)
-        .map(|layer| layer.with_syslog_identifier("frankd".to_owned()).boxed());
+        .map(Layer::boxed);
     let layer = journal.unwrap_or_else(|| stderr().boxed());
     let filter = filter(&wanted).map_err(LoggingError::Filter)?.and(libraries());
     Registry::default().with(layer.with_filter(filter)).try_init().map_err(LoggingError::Begun)?;

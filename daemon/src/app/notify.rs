@@ -49,7 +49,12 @@ impl Notifier {
         (self.send)(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// The settings are being loaded again; `ready` ends it.
+    /// The settings are loaded again, or stay as they were.
+    pub fn reloaded(&self) {
+        (self.send)(&[NotifyState::Ready]);
+    }
+
+    /// The settings are being loaded again; `reloaded` ends it.
     pub fn reloading(&self) {
         let now = NotifyState::monotonic_usec_now();
         let states = [NotifyState::Reloading].into_iter().chain(now);
@@ -117,11 +122,12 @@ mod tests {
         let (notifier, heard) = listener();
         notifier.ready("2 profiles");
         notifier.reloading();
+        notifier.reloaded();
         notifier.stopping("draining");
         let heard = heard.lock().unwrap();
         assert_eq!(heard[..3], ["READY=1", "STATUS=2 profiles", "RELOADING=1"]);
         assert!(heard[3].starts_with("MONOTONIC_USEC="), "{}", heard[3]);
-        assert_eq!(heard[4..], ["STOPPING=1", "STATUS=draining"]);
+        assert_eq!(heard[4..], ["READY=1", "STOPPING=1", "STATUS=draining"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,12 +5,10 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use frankd_proto::methods::config::Configuration;
-use frankd_proto::methods::system::Reloaded;
-use frankd_proto::{EventType, Kind, RpcError, Secret};
+use frankd_proto::Secret;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::net::UnixListener;
@@ -19,20 +17,21 @@ use tokio::sync::watch;
 use super::accounts::Names;
 use super::command_line::{Action, CommandLine, CommandLineError, USAGE};
 use super::compose::{ComposeError, Daemon, Seams, compose};
+use super::journal::with_causes;
 use super::lifecycle::{self, Signals, Stopped};
 use super::notify::{self, Notifier};
 use super::paths::{PathError, Paths, Surroundings};
+use super::reload::Files;
 use super::settings_file::{Configurator, Loaded, SettingsError};
 use super::sockets::{self, SocketError};
-use super::{hardening, logging};
+use super::{hardening, headline, logging};
 use crate::clock::{SharedClock, SystemClock};
-use crate::domain::NewEvent;
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::oauth::http::HttpAuthorizationServer;
 use crate::oauth::wire::Wire;
 use crate::registry::Secrets;
 use crate::rpc::methods::ConfigReader;
-use crate::rpc::{Denied, HostAccounts, OnDenied, Parts, Server};
+use crate::rpc::{HostAccounts, Parts, Server};
 use crate::smtp::Smtp;
 use crate::smtp::tcp::TcpNetwork;
 use crate::store::seal::{KeyError, MasterKey};
@@ -127,16 +126,6 @@ fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
 /// Reads the settings and says that they are in order.
 fn check(line: &CommandLine) -> Result<String, RunError> {
     let paths = Paths::find(line, &Surroundings::of_process())?;
@@ -174,10 +163,10 @@ async fn serve(line: &CommandLine) -> Result<(), RunError> {
         tracing::warn!("{warning}");
     }
     let config = Arc::new(Configurator::new(paths.clone(), names, loaded, NEEDS_RESTART));
-    let files = Arc::new(Files { config: Arc::clone(&config), problem: Mutex::new(None) });
     let clock: SharedClock = Arc::new(SystemClock);
     let inherited = sockets::inherit()?;
-    let (daemon, tasks) = compose(seams(&paths, &files, &clock)?).await?;
+    let (seams, files) = seams(&paths, &config, &notifier, &clock)?;
+    let (daemon, tasks) = compose(seams).await?;
     for task in tasks {
         tokio::spawn(task);
     }
@@ -189,36 +178,49 @@ async fn serve(line: &CommandLine) -> Result<(), RunError> {
         clock: Arc::clone(&clock),
         accounts: Arc::new(HostAccounts),
         privileged: names.privileged(),
-        on_denied: on_denied(&daemon),
+        on_denied: daemon.on_denied(),
     });
     daemon.announce().await.map_err(|error| StoreError::Failed(error.message))?;
     let (stop, stopped) = watch::channel(false);
-    let mut leftovers = Vec::new();
+    let (mut leftovers, mut places) = (Vec::new(), Vec::new());
     for socket in sockets {
         let (kind, listener, leftover) = socket.split();
         leftovers.extend(leftover);
+        places
+            .extend(listener.local_addr().ok().and_then(|at| at.as_pathname().map(|path| path.display().to_string())));
         listener.set_nonblocking(true).map_err(RunError::Process)?;
         let listener = UnixListener::from_std(listener).map_err(RunError::Process)?;
         tokio::spawn(server.clone().serve(kind, listener, stopped.clone()));
     }
     let ending = Ending { daemon: Arc::new(daemon), stop };
     tokio::spawn(notifier.clone().feed(notify::watchdog(), Arc::clone(&clock), alive(&ending.daemon)));
-    notifier.ready(&told(&ending.daemon).await);
-    signals
-        .until_stop(async || {
-            notifier.reloading();
-            note_reload(&ending.daemon, files.reload().await).await;
-            notifier.ready(&told(&ending.daemon).await);
-        })
-        .await;
+    let headline = headline::now(&ending.daemon).await;
+    notifier.ready(&headline);
+    say_ready(&ending.daemon, &places.join(", ")).await;
+    let headline = tokio::spawn(headline::keep(Arc::clone(&ending.daemon), notifier.clone(), headline));
+    // What came of it is noted, whoever asked.
+    signals.until_stop(async || drop(files.reload().await)).await;
+    headline.abort();
+    tracing::info!("stopping: what is being delivered may finish");
     notifier.stopping("finishing what is being delivered");
     let drain = config.settings().borrow().queue.drain;
     let outcome = lifecycle::stop(&mut signals, &clock, &ending, drain).await;
     sockets::remove(leftovers);
     if outcome == Stopped::AtOnce {
         tracing::warn!("stopped at once: what was being delivered may be in doubt");
+    } else {
+        tracing::info!("stopped");
     }
     Ok(())
+}
+
+/// One line for the log.
+async fn say_ready(daemon: &Daemon, sockets: &str) {
+    let (version, store) = (env!("CARGO_PKG_VERSION"), daemon.store.engine());
+    let view = daemon.owners.registry.view();
+    let (clients, profiles) = (view.clients().count(), view.profiles().count());
+    let messages = daemon.owners.status.glance().await.ok().map(|status| headline::queued(&status));
+    tracing::info!(version, sockets, store, clients, profiles, messages, "ready");
 }
 
 /// Makes a folder that only its owner can look into, unless it is there.
@@ -227,7 +229,12 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 }
 
 /// The real disk, wires and clocks.
-fn seams(paths: &Paths, files: &Arc<Files>, clock: &SharedClock) -> Result<Seams, RunError> {
+fn seams(
+    paths: &Paths,
+    config: &Arc<Configurator>,
+    notifier: &Notifier,
+    clock: &SharedClock,
+) -> Result<(Seams, Arc<Files>), RunError> {
     let entropy: SharedEntropy = Arc::new(SystemEntropy::new());
     make_private(&paths.state_dir).map_err(RunError::State)?;
     let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, Some(&*entropy))?;
@@ -236,8 +243,10 @@ fn seams(paths: &Paths, files: &Arc<Files>, clock: &SharedClock) -> Result<Seams
     let store: Arc<dyn Store> = Arc::new(SledStore::open(options)?);
     let tls = Arc::new(Tls::with_system_roots(Arc::clone(clock)));
     let wire = Arc::new(Wire::new(Arc::clone(&tls), Arc::clone(clock)));
-    let problem = Arc::clone(files);
-    Ok(Seams {
+    let (config, settings) = (Arc::clone(config), config.settings());
+    let files = Arc::new(Files::new(config, notifier.clone(), Arc::clone(&store), Arc::clone(clock)));
+    let problem = Arc::clone(&files);
+    let seams = Seams {
         server: Arc::new(HttpAuthorizationServer::new(wire, Arc::clone(clock))),
         smtp: Smtp {
             network: Arc::new(TcpNetwork::new(Arc::clone(clock))),
@@ -249,37 +258,12 @@ fn seams(paths: &Paths, files: &Arc<Files>, clock: &SharedClock) -> Result<Seams
         fingerprint: Arc::new(move |secret: &Secret| fingerprinter.fingerprint(secret)),
         clock: Arc::clone(clock),
         entropy,
-        settings: files.config.settings(),
-        config: Arc::clone(files) as Arc<dyn ConfigReader>,
+        settings,
+        config: Arc::clone(&files) as Arc<dyn ConfigReader>,
         configuration_problem: Arc::new(move || problem.problem()),
         store,
-    })
-}
-
-/// One line for the service manager.
-async fn told(daemon: &Daemon) -> String {
-    match daemon.owners.status.glance().await {
-        Ok(status) => {
-            let waiting: u64 = status.profiles.iter().filter_map(|row| row.queue.as_ref()).map(|q| q.waiting).sum();
-            let problems = status.problems.len();
-            format!("{} profiles, {problems} problems, {waiting} messages wait", status.profiles.len())
-        }
-        Err(error) => format!("the state cannot be read: {error}"),
-    }
-}
-
-async fn note_reload(daemon: &Daemon, outcome: Result<Reloaded, RpcError>) {
-    let now = daemon.owners.clock.wall();
-    let event = match outcome {
-        Ok(reloaded) => NewEvent::new(now, EventType::ConfigReloaded).with("changed", reloaded.changed),
-        Err(error) => {
-            tracing::error!("the settings were not reloaded: {error}");
-            NewEvent::new(now, EventType::ConfigReloadFailed).with("message", error.message)
-        }
     };
-    if let Err(error) = daemon.store.commit(Vec::new(), vec![event]).await {
-        tracing::warn!(%error, "the reload cannot be noted");
-    }
+    Ok((seams, files))
 }
 
 /// What has to answer before the watchdog is fed.
@@ -295,22 +279,6 @@ fn alive(daemon: &Arc<Daemon>) -> Vec<(&'static str, notify::Check)> {
         .boxed()
     };
     vec![("keeper, dispatcher or store", Arc::new(check))]
-}
-
-/// Notes refused callers in the event log.
-fn on_denied(daemon: &Daemon) -> OnDenied {
-    let (store, clock) = (Arc::clone(&daemon.store), Arc::clone(&daemon.owners.clock));
-    Arc::new(move |denied: Denied| {
-        let event = NewEvent::new(clock.wall(), EventType::AccessDenied)
-            .with("method", denied.method)
-            .with("uid", denied.caller.uid)
-            .with("gid", denied.caller.gid)
-            .with("user", denied.caller.user.clone())
-            .with("pid", denied.caller.pid)
-            .with("count", denied.count);
-        let store = Arc::clone(&store);
-        tokio::spawn(async move { store.commit(Vec::new(), vec![event]).await });
-    })
 }
 
 /// What ends in order.
@@ -338,39 +306,5 @@ impl lifecycle::Parts for Ending {
 
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.daemon.finish())
-    }
-}
-
-/// The settings files, as methods and signals use them.
-#[derive(Debug)]
-struct Files {
-    config: Arc<Configurator>,
-    problem: Mutex<Option<String>>,
-}
-
-impl Files {
-    fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ConfigReader for Files {
-    fn show(&self) -> Configuration {
-        self.config.show()
-    }
-
-    fn reload(&self) -> BoxFuture<'_, Result<Reloaded, RpcError>> {
-        let config = Arc::clone(&self.config);
-        Box::pin(async move {
-            let outcome = match tokio::task::spawn_blocking(move || config.reload()).await {
-                Ok(read) => read.map_err(|error| with_causes(&error)),
-                Err(error) => Err(error.to_string()),
-            };
-            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
-            outcome.map_err(|message| {
-                RpcError::new(Kind::ObjectInvalid, message)
-                    .hint("the old settings stay in force: mend the file, then `frankctl reload`")
-            })
-        })
     }
 }

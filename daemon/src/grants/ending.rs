@@ -1,5 +1,6 @@
 //! How a grant ends without a token, in the words of the contract.
 
+use frankd_proto::diagnosis;
 use frankd_proto::methods::grant::GrantError as Fault;
 use frankd_proto::{EventType, GrantState, Kind, Name, RpcError};
 use jiff::Timestamp;
@@ -33,7 +34,7 @@ pub(super) fn cut_short(profile: Option<&Name>) -> Fault {
             Kind::OauthProviderUnavailable,
             "the daemon ended while the code was being exchanged, and a code is sent at most once",
         )
-        .diagnosis("grant.cut_short"),
+        .diagnosis(&diagnosis::GRANT_CUT_SHORT),
         profile,
     )
 }
@@ -42,62 +43,40 @@ pub(super) fn cut_short(profile: Option<&Name>) -> Fault {
 pub(super) fn changed(profile: Option<&Name>) -> Fault {
     again(
         RpcError::new(Kind::GrantStateMismatch, "the client or profile changed since the grant began")
-            .diagnosis("grant.changed"),
+            .diagnosis(&diagnosis::GRANT_CHANGED),
         profile,
     )
 }
 
 /// Nobody finished it in time.
 pub(super) fn too_late(profile: Option<&Name>) -> Fault {
-    again(RpcError::new(Kind::GrantExpired, "nobody finished the grant in time").diagnosis("grant.expired"), profile)
+    again(
+        RpcError::new(Kind::GrantExpired, "nobody finished the grant in time").diagnosis(&diagnosis::GRANT_EXPIRED),
+        profile,
+    )
 }
 
 /// The server answered the authorization request with an error (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
 /// The state that follows, and why.
 pub(super) fn refused(error: &str, description: Option<&str>, profile: Option<&Name>) -> (GrantState, Fault) {
-    let (state, kind, diagnosis, says) = match error {
-        "access_denied" => {
-            (GrantState::Denied, Kind::GrantDeniedByUser, "az.access_denied", "the person or a policy said no")
+    let (state, kind, diagnosis) = match error {
+        "access_denied" => (GrantState::Denied, Kind::GrantDeniedByUser, &diagnosis::AZ_ACCESS_DENIED),
+        "login_required" | "consent_required" | "interaction_required" | "account_selection_required" => {
+            (GrantState::Failed, Kind::GrantDeniedByUser, &diagnosis::AZ_INTERACTION)
         }
-        "login_required" | "consent_required" | "interaction_required" | "account_selection_required" => (
-            GrantState::Failed,
-            Kind::GrantDeniedByUser,
-            "az.interaction",
-            "the provider wants a person to sign in, and was asked not to bother one",
-        ),
-        "invalid_scope" => {
-            (GrantState::Failed, Kind::OauthInvalidScope, "az.invalid_scope", "the server refused a scope")
+        "invalid_scope" => (GrantState::Failed, Kind::OauthInvalidScope, &diagnosis::AZ_INVALID_SCOPE),
+        "server_error" | "temporarily_unavailable" => {
+            (GrantState::Failed, Kind::OauthProviderUnavailable, &diagnosis::AZ_SERVER_ERROR)
         }
-        "server_error" | "temporarily_unavailable" => (
-            GrantState::Failed,
-            Kind::OauthProviderUnavailable,
-            "az.server_error",
-            "the authorization server has a problem",
-        ),
-        "unauthorized_client" => (
-            GrantState::Failed,
-            Kind::OauthMisconfigured,
-            "az.unauthorized_client",
-            "this client may not use the authorization code grant",
-        ),
-        "unsupported_response_type" => (
-            GrantState::Failed,
-            Kind::OauthMisconfigured,
-            "az.unsupported_response_type",
-            "the server gives no codes here",
-        ),
-        "invalid_target" => {
-            (GrantState::Failed, Kind::OauthMisconfigured, "az.invalid_target", "the server wants another resource")
+        "unauthorized_client" => (GrantState::Failed, Kind::OauthMisconfigured, &diagnosis::AZ_UNAUTHORIZED_CLIENT),
+        "unsupported_response_type" => {
+            (GrantState::Failed, Kind::OauthMisconfigured, &diagnosis::AZ_UNSUPPORTED_RESPONSE_TYPE)
         }
-        _ => (
-            GrantState::Failed,
-            Kind::OauthMisconfigured,
-            "az.invalid_request",
-            "the server did not accept the authorization request",
-        ),
+        "invalid_target" => (GrantState::Failed, Kind::OauthMisconfigured, &diagnosis::AZ_INVALID_TARGET),
+        _ => (GrantState::Failed, Kind::OauthMisconfigured, &diagnosis::AZ_INVALID_REQUEST),
     };
     let words = description.map_or_else(|| error.to_owned(), |description| format!("{error}: {description}"));
-    let mut fault = RpcError::new(kind, format!("{says} ({words})")).diagnosis(diagnosis);
+    let mut fault = RpcError::new(kind, format!("{} ({words})", diagnosis.says)).diagnosis(diagnosis);
     fault.data.provider = Some(frankd_proto::error::ProviderError {
         error: Some(error.to_owned()),
         error_description: description.map(str::to_owned),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use frankd_proto::diagnosis;
 use frankd_proto::error::ProviderError;
 use frankd_proto::methods::grant::GrantError as Fault;
 use frankd_proto::{EventType, GrantState, Kind, Name, RpcError, Secret};
@@ -56,7 +57,7 @@ async fn ask(parts: &Parts, grant: &Grant, code: Secret, code_verifier: Secret) 
         Ok(Err(failure)) => return Err(refused(&failure, &profile, &client)),
         Err(_) => {
             let message = format!("no answer within {} s, and a code is sent at most once", limit.as_secs());
-            let error = RpcError::new(Kind::OauthProviderUnavailable, message).diagnosis("net.ambiguous");
+            let error = RpcError::new(Kind::OauthProviderUnavailable, message).diagnosis(&diagnosis::NET_AMBIGUOUS);
             return Err(error.hint(format!("frankctl grant {profile}")).into());
         }
     };
@@ -139,7 +140,8 @@ fn unprepared(error: &CallError) -> Fault {
 
 fn refused(failure: &TokenFailure, profile: &Name, client: &Name) -> Fault {
     let judgement = token::judge(failure, AskedWith::Code);
-    let mut error = RpcError::new(judgement.kind, judgement.message.clone()).diagnosis(judgement.diagnosis);
+    let mut error = RpcError::new(judgement.kind, judgement.message.clone());
+    error.data.diagnosis = Some(judgement.diagnosis.to_owned());
     error.data.hint = judgement.hint_for(profile, client).or_else(|| Some(format!("frankctl grant {profile}")));
     error.data.provider = (failure.provider != ProviderError::default()).then(|| failure.provider.clone());
     error.into()

@@ -169,7 +169,7 @@ async fn a_no_is_denied_and_other_errors_fail_in_the_servers_words() {
         let ended = office.complete(redirect(&sent, &format!("error={error}&error_description=so+it+is"))).await;
         let Err(GrantError::NotCompleted(grant)) = ended else { panic!("{ended:?}") };
         let fault = grant.error.unwrap();
-        assert_eq!((grant.state, fault.data.kind, grant.code_verifier), (state, kind, None));
+        assert_eq!((grant.state, fault.data.kind, grant.code_verifier), (state, kind.into(), None));
         assert!(fault.message.contains(error) && fault.message.contains("so it is"), "{}", fault.message);
         assert_eq!(office.bench.count(EventType::GrantFailed).await, 1);
         assert_eq!(office.bench.server.seen().len(), 0);

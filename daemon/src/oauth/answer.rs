@@ -13,6 +13,7 @@ use frankd_proto::error::ProviderError;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::opaque::mask;
 use crate::domain::answer::{FailureCause, TokenAnswer, TokenFailure};
 
 /// Longest access or refresh token, in octets.
@@ -86,7 +87,7 @@ fn usable(json: &Map<String, Value>) -> Result<TokenAnswer, String> {
     match json.get("token_type") {
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(Value::String(kind)) if !kind.is_empty() => {
-            return Err(format!("token_type is {:?}, and mail servers take only Bearer", clip(kind)));
+            return Err(format!("token_type is {:?}, and mail servers take only Bearer", clip(&mask(kind))));
         }
         _ => warnings.push("the answer has no token_type; Bearer is assumed".to_owned()),
     }
@@ -191,13 +192,14 @@ fn retry_after(headers: &http::HeaderMap, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
-/// A server's text without control characters, cut to length, and without any secret that it repeats.
+/// A server's text without control characters, cut to length, without any secret that it repeats, and without what may
+/// be one of another request.
 fn scrub(text: &str, sent: &[Secret]) -> String {
     let mut text = text.to_owned();
     for secret in sent.iter().filter(|secret| secret.len() >= 4) {
         text = text.replace(secret.expose(), "(secret)");
     }
-    clip(&text)
+    clip(&mask(&text))
 }
 
 fn clip(text: &str) -> String {
@@ -205,7 +207,7 @@ fn clip(text: &str) -> String {
 }
 
 fn without_query(url: &str) -> String {
-    clip(url.split(['?', '#']).next().unwrap_or_default())
+    clip(&mask(url.split(['?', '#']).next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -274,6 +276,16 @@ mod tests {
         let failure =
             read(400, r#"{"error":"invalid_client","error_description":"bad secret s3cret-value!\n"}"#).unwrap_err();
         assert_eq!(failure.provider.error_description.as_deref(), Some("bad secret (secret)! "));
+    }
+
+    #[test]
+    fn a_token_of_another_request_is_not_kept_either() {
+        let other = "ya29.A0ARrdaM-abcdefghijklmnopqrstuvwxyz0123456789";
+        let body = format!(r#"{{"error":"invalid_grant","error_description":"AADSTS50173: {other} is revoked"}}"#);
+        let failure = read(400, &body).unwrap_err();
+        assert_eq!(failure.provider.error_description.as_deref(), Some("AADSTS50173: (hidden) is revoked"));
+        let kind = read(200, &format!(r#"{{"access_token":"a","token_type":"{other}"}}"#)).unwrap_err();
+        assert!(!kind.to_string().contains("ya29"), "{kind}");
     }
 
     #[test]

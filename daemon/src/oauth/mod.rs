@@ -9,6 +9,7 @@ pub mod digest;
 #[cfg(any(test, feature = "fakes"))]
 pub mod fake;
 pub mod http;
+mod opaque;
 pub mod redirect;
 pub mod wire;
 

@@ -3,6 +3,8 @@
 use frankd_proto::Secret;
 use url::form_urlencoded;
 
+use super::opaque::mask;
+
 /// Longest redirect, in octets.
 pub const LONGEST: usize = 8 * 1024;
 
@@ -83,7 +85,10 @@ pub fn parse(redirect: &Secret) -> Result<Redirect, RedirectError> {
         (Some(_), Some(_)) => return Err(RedirectError::Both),
         (None, None) => return Err(RedirectError::Neither),
         (Some(code), None) => Answer::Code(Secret::new(code)),
-        (None, Some(error)) => Answer::Error { error: plain(&error), description: description.as_deref().map(plain) },
+        (None, Some(error)) => Answer::Error {
+            error: plain(&mask(&error)),
+            description: description.as_deref().map(|text| plain(&mask(text))),
+        },
     };
     let state = Secret::new(state.ok_or(RedirectError::NoState)?);
     Ok(Redirect { state, issuer: issuer.as_deref().map(plain), answer })

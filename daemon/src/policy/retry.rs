@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use frankd_proto::diagnosis;
 use frankd_proto::error::SmtpReply;
 use frankd_proto::{HoldReason, OnDoubt, RecipientState};
 use jiff::{SignedDuration, Timestamp};
@@ -157,7 +158,7 @@ pub fn decide(attempted: &Attempted<'_>, rules: &Rules<'_>) -> Verdict {
 /// Whether the server only had no place for this recipient beside the others (RFC 5321 §4.5.3.1.10): the rest goes next,
 /// at once, as long as each attempt serves some.
 fn is_surplus(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Refused(_, judgement) if judgement.diagnosis == "smtp.too_many_recipients")
+    matches!(outcome, Outcome::Refused(_, judgement) if judgement.diagnosis == diagnosis::SMTP_TOO_MANY_RECIPIENTS.id)
 }
 
 fn longer(waits: Option<(bool, Duration)>, ages: bool, least: Duration) -> (bool, Duration) {

@@ -5,12 +5,15 @@
 //! `after_dot` is on disk before the final dot goes out, and so is the settlement of the message before: at any moment at
 //! most one message of a connection is marked and not settled, which bounds what a crash leaves in doubt.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use frankd_proto::RecipientState;
+use frankd_proto::diagnosis;
 use frankd_proto::error::SmtpReply;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -24,7 +27,8 @@ use crate::domain::{Gate, Message, Phase, Profile, Submission};
 use crate::fail_point;
 use crate::policy::classify::smtp::Judgement;
 use crate::policy::retry::Outcome;
-use crate::store::{Change, StoreError};
+use crate::smtp::Content;
+use crate::store::{BodyReader, Change, StoreError};
 use crate::tokens::Unavailable;
 
 /// How long a connection waits for more mail.
@@ -51,7 +55,6 @@ pub(super) struct Carrier {
 struct Parcel {
     message: Message,
     envelope: Envelope,
-    body: Vec<u8>,
     began: Instant,
     at: Timestamp,
     server: String,
@@ -179,26 +182,8 @@ impl Carrier {
             super::upkeep::expire(&self.shared, message, "its time is over", None).await;
             return true;
         }
-        let body = match self.shared.store.body(message.id).await {
-            Ok(Some(body)) => body,
-            Ok(None) => {
-                settle::hold(&self.shared, message, "its octets are not in the store".to_owned()).await;
-                return true;
-            }
-            Err(error @ StoreError::Damaged { .. }) => {
-                settle::hold(&self.shared, message, error.to_string()).await;
-                return true;
-            }
-            Err(error) => {
-                tracing::warn!(id = %message.id, %error, "the message cannot be read now");
-                self.line.rest(self.shared.boot(), STORE_REST);
-                settle::release(&self.shared, message).await;
-                return false;
-            }
-        };
         let parcel = Parcel {
             envelope: envelope(&message),
-            body,
             began: self.shared.clock.now(),
             at: now,
             server: format!("{}:{}", to.host, to.port),
@@ -220,11 +205,19 @@ impl Carrier {
                     Err(why) => return self.not_sent(parcel, why).await,
                 }
             }
+            let mut content = match content(&self.shared, &parcel.message).await {
+                Ok(content) => content,
+                Err(unreadable) => return self.unreadable(parcel.message, unreadable).await,
+            };
             let Some(connection) = self.connection.as_mut() else { return false };
             let used = Credentials { renewed: connection.credentials.renewed || renewed, ..connection.credentials };
-            let arrived = deliver(&self.shared, connection, &parcel, profile, (used, &mut self.before)).await;
+            let arrived =
+                deliver(&self.shared, connection, (&parcel, &mut content), profile, (used, &mut self.before)).await;
             if !arrived.delivery.reusable {
                 self.connection = None;
+            }
+            if let Some(unreadable) = content.failed.take() {
+                return self.unreadable(parcel.message, unreadable).await;
             }
             if fail_point::hit("queue.after_dot").is_err() {
                 return false;
@@ -253,6 +246,23 @@ impl Carrier {
         }
     }
 
+    /// A message that is damaged waits for an operator, one that cannot be read now for a better time. `false` ends the
+    /// connection.
+    async fn unreadable(&mut self, message: Message, unreadable: Unreadable) -> bool {
+        match unreadable {
+            Unreadable::ForGood(cause) => {
+                settle::hold(&self.shared, message, cause).await;
+                true
+            }
+            Unreadable::Now(cause) => {
+                tracing::warn!(id = %message.id, error = %cause, "the message cannot be read now");
+                self.line.rest(self.shared.boot(), STORE_REST);
+                settle::release(&self.shared, message).await;
+                false
+            }
+        }
+    }
+
     /// Settles: beside the next delivery if all went well, else before anything else is done.
     async fn arrived(&mut self, parcel: Parcel, arrived: Arrived) -> bool {
         let mut message = parcel.message;
@@ -260,7 +270,7 @@ impl Carrier {
             message.version += 1;
         }
         let well = arrived.judgement.is_none() && arrived.outcomes.iter().all(|o| matches!(o, Outcome::Sent(_)));
-        if arrived.judgement.as_ref().is_some_and(|judgement| judgement.diagnosis == "sm.432") {
+        if arrived.judgement.as_ref().is_some_and(|judgement| judgement.diagnosis == diagnosis::SM_432.id) {
             self.line.learn_limit(self.shared.boot());
         }
         let ended = Ended {
@@ -286,7 +296,7 @@ impl Carrier {
         match why {
             NoSession::Fault(refused) => {
                 let Refused { fault, judgement, transcript } = *refused;
-                if judgement.diagnosis == "sm.432" {
+                if judgement.diagnosis == diagnosis::SM_432.id {
                     self.line.learn_limit(self.shared.boot());
                 }
                 let delivery = Delivery {
@@ -328,6 +338,52 @@ impl Carrier {
     }
 }
 
+/// The octets of a message cannot be read.
+enum Unreadable {
+    ForGood(String),
+    Now(String),
+}
+
+impl Unreadable {
+    fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Damaged { .. } => Self::ForGood(error.to_string()),
+            _ => Self::Now(error.to_string()),
+        }
+    }
+}
+
+/// The octets of a message, from their beginning.
+async fn content(shared: &Shared, message: &Message) -> Result<Stored, Unreadable> {
+    match shared.store.read_body(message.id).await {
+        Ok(Some(reader)) => Ok(Stored { size: message.size_bytes, reader, failed: None }),
+        Ok(None) => Err(Unreadable::ForGood("its octets are not in the store".to_owned())),
+        Err(error) => Err(Unreadable::of(&error)),
+    }
+}
+
+/// A message as the store gives it.
+struct Stored {
+    size: u64,
+    reader: Box<dyn BodyReader>,
+    failed: Option<Unreadable>,
+}
+
+impl Content for Stored {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn piece(&mut self) -> BoxFuture<'_, Result<Option<Cow<'_, [u8]>>, String>> {
+        Box::pin(async {
+            self.reader.read().await.map(|piece| piece.map(Cow::Owned)).map_err(|error| {
+                self.failed = Some(Unreadable::of(&error));
+                error.to_string()
+            })
+        })
+    }
+}
+
 fn retry_after(why: &Unavailable) -> Duration {
     match why {
         Unavailable::Refreshing { retry_after }
@@ -352,13 +408,13 @@ fn envelope(message: &Message) -> Envelope {
 async fn deliver(
     shared: &Arc<Shared>,
     connection: &mut Connection,
-    parcel: &Parcel,
+    (parcel, content): (&Parcel, &mut Stored),
     profile: &Profile,
     (used, before): (Credentials, &mut Option<JoinHandle<bool>>),
 ) -> Arrived {
     let marked = AtomicBool::new(false);
     let mark = mark(shared, &parcel.message, before, &marked);
-    let delivery = connection.session.deliver(&parcel.envelope, &parcel.body, mark).await;
+    let delivery = connection.session.deliver(&parcel.envelope, content, mark).await;
     let facts = connection.session.facts();
     let judged = |fault: &Fault| connection::judged(fault, profile, facts, used);
     let outcome = |result: &RecipientResult| match result {

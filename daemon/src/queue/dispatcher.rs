@@ -89,11 +89,11 @@ impl Dispatcher {
                 probe::follow_token(&self.shared, profile, info).await?;
             }
             let basis = Basis::of(profile, info.as_ref());
-            if self.bases.insert(profile.id, basis).is_some_and(|before| before != basis) {
+            if let Some(what) = self.bases.insert(profile.id, basis).and_then(|before| basis.since(before)) {
                 // The refusal that closed a gate brought a new token itself: that one is known to be refused.
                 let settled = jiff::SignedDuration::from_secs(60);
                 let before = self.shared.clock.wall().checked_sub(settled).unwrap_or(Timestamp::MIN);
-                probe::hasten(&self.shared, profile.id, before).await?;
+                probe::hasten(&self.shared, profile.id, what, before).await?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Why the queue does not do what it is asked for.
 
-use frankd_proto::{Kind, MessageId, Name};
+use frankd_proto::{Kind, MessageId, Name, RpcError};
 
 use crate::store::StoreError;
 
@@ -78,6 +78,9 @@ pub enum SubmitError {
         /// The limit.
         least: u64,
     },
+    /// The octets of the message did not come whole.
+    #[error("{}", .0.message)]
+    Broken(Box<RpcError>),
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
@@ -104,6 +107,7 @@ impl SubmitError {
             Self::ProfileNotAllowed(_) | Self::SenderNotAllowed(_) => Kind::AccessSenderNotAllowed,
             Self::IdempotencyConflict => Kind::MessageIdempotencyConflict,
             Self::Full { .. } | Self::DiskFull { .. } => Kind::QueueFull,
+            Self::Broken(error) => error.kind(),
             Self::Stopping => Kind::DaemonShuttingDown,
             Self::Store(error) => store_kind(error),
         }

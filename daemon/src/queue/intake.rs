@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use frankd_proto::methods::message::{Compose, EnvelopeInput, Receipt, SendParams};
-use frankd_proto::{EventType, MessageId, Priority, RecipientState};
+use frankd_proto::{EventType, MessageId, Priority, RecipientState, RpcError};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use lettre::message::Mailbox;
 use lettre::message::header::{Date, Headers};
@@ -16,13 +18,13 @@ use lettre::message::header::{Date, Headers};
 use super::address;
 use super::compose::{self, Parties, Stamp};
 use super::error::SubmitError;
-use super::normalise::{self, Malformed, Missing, Normal};
+use super::normalise::{self, Malformed, Missing, Normal, Normaliser};
 use super::sender::{self, Allowed};
 use super::shared::Shared;
 use crate::domain::{Message, NewEvent, Phase, Profile, Recipient, Settings};
 use crate::entropy::EntropyExt as _;
 use crate::registry::View;
-use crate::store::{Accepted, IdempotencyKey, NewMessage};
+use crate::store::{Accepted, IdempotencyKey, NewBody, NewMessage};
 
 /// Most recipients of one message. Servers take 100 to 1,000 (RFC 5321 §4.5.3.1.8).
 const RECIPIENTS_MAX: usize = 1000;
@@ -42,37 +44,62 @@ pub struct Submit {
     pub params: SendParams,
 }
 
+/// The octets of a message as they come, in pieces of any size.
+pub type Pieces = BoxStream<'static, Result<Vec<u8>, RpcError>>;
+
+/// How many octets of a message that comes in pieces are in memory, at least, before they go to the store.
+const PIECE: usize = 64 * 1024;
+
 /// A message that is ready to be kept, but for its profile's part.
 struct Draft {
     normal: Normal,
+    body: NewBody,
     recipients: Vec<String>,
     /// Where recipients come from, for an error that misses them.
     field: &'static str,
 }
 
-/// Takes a message: from `params`, or `body` as it came beside them.
-pub(super) async fn submit(shared: &Shared, mut submit: Submit, body: Option<Vec<u8>>) -> Result<Receipt, SubmitError> {
+/// Takes a message: from `params`, or in `pieces` as they come beside them.
+pub(super) async fn submit(
+    shared: &Shared,
+    mut submit: Submit,
+    pieces: Option<Pieces>,
+) -> Result<Receipt, SubmitError> {
     if shared.is_stopping() {
         return Err(SubmitError::Stopping);
     }
     let settings = shared.settings();
     let now = shared.clock.wall();
-    let idempotency = idempotency(&mut submit, body.as_deref())?;
+    let mut named = named(&mut submit)?;
     let id = MessageId::from_bits(shared.entropy.ulid(now));
-    let view = shared.registry.view();
     let limit = settings.limits.message_bytes;
-    let (draft, profile) = match source(&mut submit.params, body)? {
-        Source::Parts(parts) => composed(shared, &view, &submit, &parts, (id, limit))?,
-        Source::Raw(raw) => raw_message(&view, &submit, &raw, (id, limit), now)?,
+    let source = match source(&mut submit.params, pieces)? {
+        Source::Pieces(pieces) => {
+            let coming = Coming { id, now, limit, named: named.as_mut(), recipients: wants_recipients(&submit) };
+            let (normal, body) = streamed(shared, coming, pieces).await?;
+            Source::Normal(normal, body)
+        }
+        source => source,
     };
-    let size = draft.normal.octets.len() as u64;
+    let view = shared.registry.view();
+    let (draft, profile) = match source {
+        Source::Parts(parts) => composed(shared, &view, &submit, &parts, (id, limit))?,
+        Source::Raw(raw) => {
+            if raw.len() as u64 > limit {
+                return Err(SubmitError::TooLarge { size: raw.len() as u64, limit });
+            }
+            let (normal, octets) = normal("raw_b64", &raw, id, now, wants_recipients(&submit))?;
+            chosen(&view, &submit, normal, octets.into())?
+        }
+        Source::Normal(normal, body) => chosen(&view, &submit, normal, body)?,
+        Source::Pieces(_) => return Err(no_message()),
+    };
+    let size = draft.normal.size;
     if size > limit {
         return Err(SubmitError::TooLarge { size, limit });
     }
-    if let Some(free) = shared.store.health().free_bytes.filter(|free| *free < settings.queue.min_free_bytes) {
-        return Err(SubmitError::DiskFull { free, least: settings.queue.min_free_bytes });
-    }
-    let (message, octets) = finish(&submit, draft, profile, id, now)?;
+    check_room(shared)?;
+    let (message, body) = finish(&submit, draft, profile, id, now)?;
     let event = NewEvent::new(now, EventType::MessageQueued)
         .profile(&profile.name)
         .object(id)
@@ -83,7 +110,8 @@ pub(super) async fn submit(shared: &Shared, mut submit: Submit, body: Option<Vec
     let max_messages = settings.queue.messages;
     let max_of_uid = share_of_uid(&settings, submit.unlimited);
     let kept = message.clone();
-    let new = NewMessage { message, body: octets, idempotency, max_messages, max_of_uid, event };
+    let idempotency = named.map(Named::key);
+    let new = NewMessage { message, body, idempotency, max_messages, max_of_uid, event };
     match shared.store.accept(new).await? {
         Accepted::New => {
             shared.accepted(&kept);
@@ -115,25 +143,84 @@ fn receipt(shared: &Shared, message: &Message, duplicate: bool) -> Receipt {
     }
 }
 
+fn check_room(shared: &Shared) -> Result<(), SubmitError> {
+    let least = shared.settings().queue.min_free_bytes;
+    match shared.store.health().free_bytes.filter(|free| *free < least) {
+        Some(free) => Err(SubmitError::DiskFull { free, least }),
+        None => Ok(()),
+    }
+}
+
 enum Source {
     Parts(Box<Compose>),
     Raw(Vec<u8>),
+    Pieces(Pieces),
+    Normal(Normal, NewBody),
 }
 
 /// Takes the message out of the parameters, so that no second copy of it stays.
-fn source(params: &mut SendParams, body: Option<Vec<u8>>) -> Result<Source, SubmitError> {
-    match (params.message.take(), params.raw_b64.take(), body) {
+fn source(params: &mut SendParams, pieces: Option<Pieces>) -> Result<Source, SubmitError> {
+    match (params.message.take(), params.raw_b64.take(), pieces) {
         (Some(parts), None, None) => Ok(Source::Parts(Box::new(parts))),
         (None, Some(text), None) => STANDARD
             .decode(text)
             .map(Source::Raw)
             .map_err(|error| SubmitError::invalid("raw_b64", format!("is not base64: {error}"))),
-        (None, None, Some(raw)) => Ok(Source::Raw(raw)),
-        _ => Err(SubmitError::Parameter {
-            field: "message",
-            reason: "a call carries exactly one of message and raw_b64".to_owned(),
-        }),
+        (None, None, Some(pieces)) => Ok(Source::Pieces(pieces)),
+        _ => Err(no_message()),
     }
+}
+
+fn no_message() -> SubmitError {
+    let reason = "a call carries exactly one of message and raw_b64".to_owned();
+    SubmitError::Parameter { field: "message", reason }
+}
+
+/// A message that comes in pieces.
+struct Coming<'a> {
+    id: MessageId,
+    now: Timestamp,
+    limit: u64,
+    named: Option<&'a mut Named>,
+    recipients: bool,
+}
+
+/// Takes a message as it comes: into the store, a piece at a time.
+async fn streamed(
+    shared: &Shared,
+    mut coming: Coming<'_>,
+    mut pieces: Pieces,
+) -> Result<(Normal, NewBody), SubmitError> {
+    let mut given = 0;
+    let mut normaliser = Normaliser::new(missing(coming.id, coming.now), coming.recipients);
+    let mut writer = shared.store.write_body(coming.id);
+    let mut octets = Vec::with_capacity(PIECE);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| SubmitError::Broken(Box::new(error)))?;
+        given += piece.len() as u64;
+        if given > coming.limit {
+            return Err(SubmitError::TooLarge { size: given, limit: coming.limit });
+        }
+        if let Some(named) = &mut coming.named {
+            named.digest.0.update(&piece);
+        }
+        if let Err(error) = normaliser.push(&piece, &mut octets) {
+            // Who sends reads the answer when everything is written.
+            while given <= coming.limit
+                && let Some(Ok(piece)) = pieces.next().await
+            {
+                given += piece.len() as u64;
+            }
+            return Err(malformed("raw_b64", error));
+        }
+        if octets.len() >= PIECE {
+            check_room(shared)?;
+            writer.write(std::mem::replace(&mut octets, Vec::with_capacity(PIECE))).await?;
+        }
+    }
+    let normal = normaliser.finish(&mut octets).map_err(|error| malformed("raw_b64", error))?;
+    writer.write(octets).await?;
+    Ok((normal, writer.finish().await?))
 }
 
 /// A message of parts: the profile gives the From address where the parts have none.
@@ -162,8 +249,9 @@ fn composed<'a>(
     };
     let stamp = stamp(shared, id, &from);
     let octets = compose::compose(parts, from, &parties, &stamp)?;
-    let normal = normal("message", &octets, id, shared.clock.wall(), false)?;
-    Ok((Draft { normal, recipients: parties.recipients(), field: "message.to" }, profile))
+    let (normal, octets) = normal("message", &octets, id, shared.clock.wall(), false)?;
+    let draft = Draft { normal, body: octets.into(), recipients: parties.recipients(), field: "message.to" };
+    Ok((draft, profile))
 }
 
 fn stamp(shared: &Shared, id: MessageId, from: &Mailbox) -> Stamp {
@@ -176,30 +264,42 @@ fn stamp(shared: &Shared, id: MessageId, from: &Mailbox) -> Stamp {
 }
 
 /// A message as given: its first author chooses the profile.
-fn raw_message<'a>(
+fn chosen<'a>(
     view: &'a View,
     submit: &Submit,
-    raw: &[u8],
-    (id, limit): (MessageId, u64),
-    now: Timestamp,
+    mut normal: Normal,
+    body: NewBody,
 ) -> Result<(Draft, &'a Profile), SubmitError> {
-    if raw.len() as u64 > limit {
-        return Err(SubmitError::TooLarge { size: raw.len() as u64, limit });
-    }
-    let wanted = submit.params.envelope.as_ref().is_none_or(|envelope| envelope.to.is_none());
-    let mut normal = normal("raw_b64", raw, id, now, wanted)?;
     let from = normal.authors.first().map(String::as_str);
     let profile = sender::choose(view, &submit.allowed, submit.params.profile.as_ref(), from)?;
     let recipients = std::mem::take(&mut normal.recipients);
-    Ok((Draft { normal, recipients, field: "raw_b64" }, profile))
+    Ok((Draft { normal, body, recipients, field: "raw_b64" }, profile))
 }
 
-fn normal(field: &str, raw: &[u8], id: MessageId, now: Timestamp, recipients: bool) -> Result<Normal, SubmitError> {
-    let missing = Missing { date: date(now), id_left: id_left(id) };
-    normalise::normalise(raw, &missing, recipients).map_err(|error| match error {
+/// Whether the header says who gets the message.
+fn wants_recipients(submit: &Submit) -> bool {
+    submit.params.envelope.as_ref().is_none_or(|envelope| envelope.to.is_none())
+}
+
+fn normal(
+    field: &str,
+    raw: &[u8],
+    id: MessageId,
+    now: Timestamp,
+    recipients: bool,
+) -> Result<(Normal, Vec<u8>), SubmitError> {
+    normalise::normalise(raw, missing(id, now), recipients).map_err(|error| malformed(field, error))
+}
+
+fn malformed(field: &str, error: Malformed) -> SubmitError {
+    match error {
         Malformed::Address { .. } => SubmitError::BadAddress { field: field.to_owned(), reason: error.to_string() },
         other => SubmitError::invalid(field, other.to_string()),
-    })
+    }
+}
+
+fn missing(id: MessageId, now: Timestamp) -> Missing {
+    Missing { date: date(now), id_left: id_left(id) }
 }
 
 fn id_left(id: MessageId) -> String {
@@ -217,16 +317,16 @@ fn date(now: Timestamp) -> String {
     headers.get_raw("Date").unwrap_or_default().to_owned()
 }
 
-/// The record and the octets to keep.
+/// The record to keep, and the octets.
 fn finish(
     submit: &Submit,
     draft: Draft,
     profile: &Profile,
     id: MessageId,
     now: Timestamp,
-) -> Result<(Message, Vec<u8>), SubmitError> {
+) -> Result<(Message, NewBody), SubmitError> {
     let params = &submit.params;
-    let Draft { normal, recipients, field } = draft;
+    let Draft { normal, body, recipients, field } = draft;
     let envelope = params.envelope.clone().unwrap_or_default();
     let from = envelope_from(&envelope, &normal)?;
     for address in normal.authors.iter().chain(Some(&from).filter(|from| !from.is_empty())) {
@@ -247,7 +347,7 @@ fn finish(
             .collect(),
         message_id: normal.message_id,
         subject: normal.subject,
-        size_bytes: normal.octets.len() as u64,
+        size_bytes: normal.size,
         eight_bit: normal.eight_bit,
         smtputf8,
         priority: params.priority.unwrap_or(Priority::Normal),
@@ -264,7 +364,7 @@ fn finish(
         ended_at: None,
         last_attempt: None,
     };
-    Ok((message, normal.octets))
+    Ok((message, body))
 }
 
 fn envelope_from(envelope: &EnvelopeInput, normal: &Normal) -> Result<String, SubmitError> {
@@ -323,8 +423,23 @@ fn times(params: &SendParams, now: Timestamp) -> Result<(Option<Timestamp>, Opti
     Ok((send_at, expires_at))
 }
 
-/// The caller's key, with a digest of everything else that it said.
-fn idempotency(submit: &mut Submit, body: Option<&[u8]>) -> Result<Option<IdempotencyKey>, SubmitError> {
+/// A submission that has a name, with the digest of what is known of it so far.
+struct Named {
+    uid: u32,
+    key: String,
+    digest: Digest,
+}
+
+impl Named {
+    fn key(self) -> IdempotencyKey {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(self.digest.0.finish().as_ref());
+        IdempotencyKey { uid: self.uid, key: self.key, digest }
+    }
+}
+
+/// The caller's key, with a digest of everything else among the parameters.
+fn named(submit: &mut Submit) -> Result<Option<Named>, SubmitError> {
     let Some(key) = submit.params.idempotency_key.take() else { return Ok(None) };
     let refused = |reason: String| SubmitError::Parameter { field: "idempotency_key", reason };
     if !(1..=KEY_MAX).contains(&key.len()) || !key.bytes().all(|octet| octet.is_ascii_graphic()) {
@@ -332,10 +447,7 @@ fn idempotency(submit: &mut Submit, body: Option<&[u8]>) -> Result<Option<Idempo
     }
     let mut digest = Digest(ring::digest::Context::new(&ring::digest::SHA256));
     serde_json::to_writer(&mut digest, &submit.params).map_err(|error| refused(error.to_string()))?;
-    digest.0.update(body.unwrap_or_default());
-    let mut octets = [0; 32];
-    octets.copy_from_slice(digest.0.finish().as_ref());
-    Ok(Some(IdempotencyKey { uid: submit.uid, key, digest: octets }))
+    Ok(Some(Named { uid: submit.uid, key, digest }))
 }
 
 struct Digest(ring::digest::Context);

@@ -44,7 +44,7 @@ use frankd_proto::{HoldReason, MessageId, Name, ProfileId};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::{QueueError, SubmitError};
-pub use intake::Submit;
+pub use intake::{Pieces, Submit};
 pub use sender::Allowed;
 pub use shared::{Parts, Scope};
 
@@ -87,9 +87,9 @@ impl Queue {
         intake::submit(&self.shared, submit, None).await
     }
 
-    /// Takes a message whose octets come beside the parameters.
-    pub async fn submit_raw(&self, submit: Submit, body: Vec<u8>) -> Result<Receipt, SubmitError> {
-        intake::submit(&self.shared, submit, Some(body)).await
+    /// Takes a message whose octets come beside the parameters. It is never in memory whole.
+    pub async fn submit_raw(&self, submit: Submit, pieces: Pieces) -> Result<Receipt, SubmitError> {
+        intake::submit(&self.shared, submit, Some(pieces)).await
     }
 
     /// One message.
@@ -122,7 +122,7 @@ impl Queue {
         let profile = selection.profile.as_ref().and_then(|name| self.profile(name).ok());
         let changed = self.carry_out(selection, |_| Order::Retry, scope).await?;
         if let Some(profile) = profile.filter(|_| scope == Scope::All) {
-            probe::hasten(&self.shared, profile, self.shared.clock.wall()).await?;
+            probe::hasten(&self.shared, profile, probe::Occasion::Person, self.shared.clock.wall()).await?;
         }
         Ok(changed)
     }

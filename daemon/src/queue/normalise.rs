@@ -7,6 +7,8 @@
 //! - A header line over 998 octets is refused (RFC 5322 §2.1.1). A long body line stays: only who wrote it can encode it
 //!   without changing its meaning, many servers take it, and one that does not says so.
 //! - A header with octets over 127 must be UTF-8 (RFC 6532), and then needs SMTPUTF8.
+//!
+//! It works on a message as it comes: the header is kept until it is whole, the body goes on at once.
 
 use std::ops::Range;
 
@@ -15,14 +17,16 @@ use super::words;
 
 /// Longest line of a header, without its end, in octets.
 const LINE_MAX: usize = 998;
+/// Longest header, in octets. Providers take 64 to 256 KiB.
+const HEADER_MAX: usize = 1024 * 1024;
 /// Longest subject that is kept for people, in characters.
 const SUBJECT_MAX: usize = 200;
 
-/// A message in the form that is kept.
+/// What is known of a message in the form that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Normal {
-    /// Header and body with CRLF line ends, the last line ended.
-    pub(super) octets: Vec<u8>,
+    /// Header and body with CRLF line ends, the last line ended, in octets.
+    pub(super) size: u64,
     /// Addresses of From and Sender.
     pub(super) authors: Vec<String>,
     /// Addresses of To, Cc and Bcc in their order; empty if they were not asked for.
@@ -61,6 +65,9 @@ pub(super) enum Malformed {
     /// A line of its header is too long.
     #[error("line {0} of the header is longer than 998 octets")]
     LongLine(usize),
+    /// Its header is too long.
+    #[error("the header is longer than 1 MiB")]
+    LongHeader,
     /// Its header is neither ASCII nor UTF-8.
     #[error("the header has octets over 127 that are not UTF-8")]
     Charset,
@@ -81,57 +88,155 @@ pub(super) enum Malformed {
 }
 
 /// Brings `raw` into the form that is kept; `recipients` says whether those of the header are wanted.
-pub(super) fn normalise(raw: &[u8], missing: &Missing, recipients: bool) -> Result<Normal, Malformed> {
-    if let Some(at) = raw.iter().position(|octet| *octet == 0) {
-        return Err(Malformed::Nul(raw[..at].split(|octet| *octet == b'\n').count()));
-    }
-    let (fields, body) = fields(raw)?;
-    let header = Header { raw, fields };
-    let mut authors = Vec::new();
-    header.addresses("From", &mut authors)?;
-    if authors.is_empty() {
-        return Err(Malformed::NoFrom);
-    }
-    header.addresses("Sender", &mut authors)?;
-    for name in ["From", "Sender", "Date", "Message-ID", "Subject"] {
-        if header.named(name).count() > 1 {
-            return Err(Malformed::Twice(name));
-        }
-    }
-    let mut to = Vec::new();
-    if recipients {
-        for name in ["To", "Cc", "Bcc"] {
-            header.addresses(name, &mut to)?;
-        }
-    }
-    let given = header.value("Message-ID").map(|value| value.trim().to_owned());
-    let message_id = given.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| {
-        let domain = authors[0].rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-        format!("<{}@{domain}>", missing.id_left)
-    });
+pub(super) fn normalise(raw: &[u8], missing: Missing, recipients: bool) -> Result<(Normal, Vec<u8>), Malformed> {
     let mut octets = Vec::with_capacity(raw.len() + raw.len() / 32 + 256);
-    if header.named("Date").next().is_none() {
-        octets.extend_from_slice(format!("Date: {}\r\n", missing.date).as_bytes());
+    let mut normaliser = Normaliser::new(missing, recipients);
+    normaliser.push(raw, &mut octets)?;
+    Ok((normaliser.finish(&mut octets)?, octets))
+}
+
+/// Brings a message into the form that is kept while it comes.
+pub(super) struct Normaliser {
+    missing: Missing,
+    recipients: bool,
+    /// The line that is being read, from 1.
+    line: usize,
+    /// Octets written.
+    size: u64,
+    part: Part,
+}
+
+enum Part {
+    /// The header so far, and where its last line begins.
+    Header { raw: Vec<u8>, line: usize },
+    /// The body: what the header said, and how the octets before ended.
+    Body { normal: Normal, end: LineEnd },
+}
+
+/// How what was written of a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    /// With CRLF.
+    Written,
+    /// A CR came, and what it is depends on what follows it.
+    CrPending,
+    /// Within a line.
+    None,
+}
+
+impl Normaliser {
+    /// `recipients` says whether those of the header are wanted.
+    pub(super) const fn new(missing: Missing, recipients: bool) -> Self {
+        Self { missing, recipients, line: 1, size: 0, part: Part::Header { raw: Vec::new(), line: 0 } }
     }
-    if given.as_deref().is_none_or(str::is_empty) {
-        octets.extend_from_slice(format!("Message-ID: {message_id}\r\n").as_bytes());
+
+    /// Takes the next octets of the message, and adds to `out` what can go on.
+    pub(super) fn push(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        if let Some(at) = octets.iter().position(|octet| *octet == 0) {
+            return Err(Malformed::Nul(self.line + line_ends(&octets[..at])));
+        }
+        self.line += line_ends(octets);
+        let before = out.len();
+        match &mut self.part {
+            Part::Header { raw, line } => {
+                raw.extend_from_slice(octets);
+                if let Some(end) = header_end(raw, line) {
+                    let raw = std::mem::take(raw);
+                    let mut normal = self.header(&raw[..end], out)?;
+                    out.extend_from_slice(b"\r\n");
+                    let mut line_end = LineEnd::Written;
+                    write_body(&raw[end..], &mut normal, &mut line_end, out);
+                    self.part = Part::Body { normal, end: line_end };
+                } else if raw.len() > HEADER_MAX {
+                    return Err(Malformed::LongHeader);
+                }
+            }
+            Part::Body { normal, end } => write_body(octets, normal, end, out),
+        }
+        self.size += (out.len() - before) as u64;
+        Ok(())
     }
-    header.write(&mut octets, given.as_deref() == Some(""));
-    let utf8_header = !octets.is_ascii();
-    let body = body.map_or(&[][..], |start| {
-        octets.extend_from_slice(b"\r\n");
-        &raw[start..]
-    });
-    write_body(body, &mut octets);
-    Ok(Normal {
-        eight_bit: utf8_header || !body.is_ascii(),
-        subject: header.value("Subject").map(|value| readable(&value)),
-        octets,
-        authors,
-        recipients: to,
-        message_id,
-        utf8_header,
-    })
+
+    /// Ends the message.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Result<Normal, Malformed> {
+        let before = out.len();
+        let mut normal = match std::mem::replace(&mut self.part, Part::Header { raw: Vec::new(), line: 0 }) {
+            Part::Header { raw, .. } => self.header(&raw, out)?,
+            Part::Body { normal, end } => {
+                if end != LineEnd::Written {
+                    out.extend_from_slice(b"\r\n");
+                }
+                normal
+            }
+        };
+        normal.size = self.size + (out.len() - before) as u64;
+        Ok(normal)
+    }
+
+    /// Reads the whole header and writes it as it is kept.
+    fn header(&self, raw: &[u8], out: &mut Vec<u8>) -> Result<Normal, Malformed> {
+        if raw.len() > HEADER_MAX {
+            return Err(Malformed::LongHeader);
+        }
+        let header = Header { raw, fields: fields(raw)? };
+        let mut authors = Vec::new();
+        header.addresses("From", &mut authors)?;
+        if authors.is_empty() {
+            return Err(Malformed::NoFrom);
+        }
+        header.addresses("Sender", &mut authors)?;
+        for name in ["From", "Sender", "Date", "Message-ID", "Subject"] {
+            if header.named(name).count() > 1 {
+                return Err(Malformed::Twice(name));
+            }
+        }
+        let mut recipients = Vec::new();
+        if self.recipients {
+            for name in ["To", "Cc", "Bcc"] {
+                header.addresses(name, &mut recipients)?;
+            }
+        }
+        let given = header.value("Message-ID").map(|value| value.trim().to_owned());
+        let message_id = given.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| {
+            let domain = authors[0].rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+            format!("<{}@{domain}>", self.missing.id_left)
+        });
+        let start = out.len();
+        if header.named("Date").next().is_none() {
+            out.extend_from_slice(format!("Date: {}\r\n", self.missing.date).as_bytes());
+        }
+        if given.as_deref().is_none_or(str::is_empty) {
+            out.extend_from_slice(format!("Message-ID: {message_id}\r\n").as_bytes());
+        }
+        header.write(out, given.as_deref() == Some(""));
+        let utf8_header = !out[start..].is_ascii();
+        Ok(Normal {
+            size: 0,
+            eight_bit: utf8_header,
+            subject: header.value("Subject").map(|value| readable(&value)),
+            authors,
+            recipients,
+            message_id,
+            utf8_header,
+        })
+    }
+}
+
+fn line_ends(octets: &[u8]) -> usize {
+    octets.iter().filter(|octet| **octet == b'\n').count()
+}
+
+/// Where the header ends, behind its empty line, if that is there; `start` is where the first line that was not whole
+/// begins.
+fn header_end(raw: &[u8], start: &mut usize) -> Option<usize> {
+    while let Some(length) = raw[*start..].iter().position(|octet| *octet == b'\n') {
+        let line = &raw[*start..*start + length];
+        *start += length + 1;
+        if line.is_empty() || line == b"\r" {
+            return Some(*start);
+        }
+    }
+    None
 }
 
 fn readable(subject: &str) -> String {
@@ -192,8 +297,8 @@ impl Header<'_> {
     }
 }
 
-/// Splits off the header: its fields, and where the body begins, if an empty line is there.
-fn fields(raw: &[u8]) -> Result<(Vec<Field>, Option<usize>), Malformed> {
+/// The fields of a header, which may end with an empty line.
+fn fields(raw: &[u8]) -> Result<Vec<Field>, Malformed> {
     let mut fields: Vec<Field> = Vec::new();
     let mut start = 0;
     let mut number = 0;
@@ -202,7 +307,7 @@ fn fields(raw: &[u8]) -> Result<(Vec<Field>, Option<usize>), Malformed> {
         let (line, next) = line(raw, start);
         start = next;
         if line.is_empty() {
-            return Ok((fields, Some(next)));
+            break;
         }
         let text = &raw[line.clone()];
         if text.contains(&b'\r') {
@@ -221,7 +326,7 @@ fn fields(raw: &[u8]) -> Result<(Vec<Field>, Option<usize>), Malformed> {
             fields.push(Field { name: line.start..line.start + name, lines: vec![line] });
         }
     }
-    Ok((fields, None))
+    Ok(fields)
 }
 
 /// The line at `start` without its end, and where the next one begins.
@@ -242,24 +347,32 @@ fn field_name(line: &[u8]) -> Option<usize> {
     (!name.is_empty() && name.iter().all(|octet| (33..=126).contains(octet))).then_some(name.len())
 }
 
-/// Writes the body with CRLF line ends, the last one added if it is missing.
-fn write_body(body: &[u8], octets: &mut Vec<u8>) {
-    let mut from = 0;
-    for (at, octet) in body.iter().enumerate() {
-        let bare = match octet {
-            b'\n' => at == 0 || body[at - 1] != b'\r',
-            b'\r' => body.get(at + 1) != Some(&b'\n'),
-            _ => false,
-        };
-        if bare {
-            octets.extend_from_slice(&body[from..at]);
-            octets.extend_from_slice(b"\r\n");
-            from = at + 1;
-        }
+/// Writes the next octets of the body with CRLF line ends.
+fn write_body(octets: &[u8], normal: &mut Normal, end: &mut LineEnd, out: &mut Vec<u8>) {
+    normal.eight_bit |= !octets.is_ascii();
+    let mut rest = octets;
+    if *end == LineEnd::CrPending && !rest.is_empty() {
+        out.extend_from_slice(b"\r\n");
+        *end = LineEnd::Written;
+        rest = rest.strip_prefix(b"\n").unwrap_or(rest);
     }
-    octets.extend_from_slice(&body[from..]);
-    if !octets.ends_with(b"\r\n") {
-        octets.extend_from_slice(b"\r\n");
+    while let Some(at) = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n')) {
+        out.extend_from_slice(&rest[..at]);
+        let after = &rest[at + 1..];
+        rest = match (rest[at], after) {
+            (b'\r', []) => {
+                *end = LineEnd::CrPending;
+                return;
+            }
+            (b'\r', [b'\n', after @ ..]) => after,
+            _ => after,
+        };
+        out.extend_from_slice(b"\r\n");
+        *end = LineEnd::Written;
+    }
+    if !rest.is_empty() {
+        out.extend_from_slice(rest);
+        *end = LineEnd::None;
     }
 }
 
@@ -271,12 +384,28 @@ mod tests {
         Missing { date: "Tue, 24 Nov 2026 12:00:00 +0000".to_owned(), id_left: "01J0".to_owned() }
     }
 
-    fn normal(raw: impl AsRef<[u8]>) -> Normal {
-        normalise(raw.as_ref(), &missing(), true).unwrap()
+    /// A message as it is kept, and what is known of it.
+    struct Kept {
+        octets: Vec<u8>,
+        normal: Normal,
+    }
+
+    impl std::ops::Deref for Kept {
+        type Target = Normal;
+
+        fn deref(&self) -> &Normal {
+            &self.normal
+        }
+    }
+
+    fn normal(raw: impl AsRef<[u8]>) -> Kept {
+        let (normal, octets) = normalise(raw.as_ref(), missing(), true).unwrap();
+        assert_eq!(normal.size, octets.len() as u64);
+        Kept { octets, normal }
     }
 
     fn refused(raw: impl AsRef<[u8]>) -> Malformed {
-        normalise(raw.as_ref(), &missing(), true).unwrap_err()
+        normalise(raw.as_ref(), missing(), true).unwrap_err()
     }
 
     const WHOLE: &str = "From: a@b.example\r\nTo: c@d.example\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n\
@@ -338,7 +467,7 @@ mod tests {
         let raw = "From: a@b.example\nBcc: hidden@d.example,\n\tmore@d.example\nTo: C <c@d.example>\nbCC : last@d.example\n\
                    Resent-Bcc: r@d.example\nCc: e@d.example\n\nbody";
         let normal = normal(raw);
-        let text = String::from_utf8(normal.octets).unwrap();
+        let text = String::from_utf8(normal.octets.clone()).unwrap();
         assert_eq!(
             normal.recipients,
             ["c@d.example", "e@d.example", "hidden@d.example", "more@d.example", "last@d.example"]
@@ -356,7 +485,7 @@ mod tests {
         let with_date = normal("From: a@b.example\r\nDate: today\r\n\r\nx");
         assert!(with_date.octets.starts_with(b"Message-ID: <01J0@b.example>\r\nFrom:"));
         let empty_id = normal("From: a@b.example\r\nmessage-id:\r\n\r\nx");
-        let text = String::from_utf8(empty_id.octets).unwrap();
+        let text = String::from_utf8(empty_id.octets.clone()).unwrap();
         assert_eq!(text.to_ascii_lowercase().matches("message-id").count(), 1, "{text}");
         let folded = normal("From: a@b.example\r\nMessage-ID:\r\n <long@b.example>\r\n\r\nx");
         assert_eq!(folded.message_id, "<long@b.example>");
@@ -375,7 +504,7 @@ mod tests {
         assert!(header.eight_bit && header.utf8_header);
         let subject =
             normal(format!("From: a@b.example\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n {}\r\n\r\n", "x".repeat(300)));
-        let subject = subject.subject.unwrap();
+        let subject = subject.subject.clone().unwrap();
         assert!(subject.starts_with("Grüße x"), "{subject}");
         assert_eq!(subject.chars().count(), 200);
     }
@@ -412,7 +541,7 @@ mod tests {
         assert_eq!(refused(format!("From: a@b.example\nX: {}\n\n", "x".repeat(1000))), Malformed::LongLine(2));
         assert!(matches!(refused("From: root\n\n"), Malformed::Address { field: "From", .. }));
         assert!(matches!(refused("From: a@b.example\nTo: c@d.example, e\n\n"), Malformed::Address { field: "To", .. }));
-        assert!(normalise(b"From: a@b.example\nTo: e\n\n", &missing(), false).is_ok());
+        assert!(normalise(b"From: a@b.example\nTo: e\n\n", missing(), false).is_ok());
     }
 
     proptest::proptest! {
@@ -428,6 +557,25 @@ mod tests {
                 }
             }
             proptest::prop_assert_eq!(normal(&once).octets, once);
+        }
+
+        #[test]
+        fn how_it_is_cut_into_pieces_makes_no_difference(
+            head in "([A-Z]: [a-z]{0,5}(\r\n|\n)){0,3}",
+            body in "[\r\n.aü]{0,40}",
+            cuts in proptest::collection::vec(0usize..120, 0..6),
+        ) {
+            let raw = format!("From: a@b.example\r\n{head}\r\n{body}").into_bytes();
+            let whole = normal(&raw);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(raw.len())).chain([0, raw.len()]).collect();
+            cuts.sort_unstable();
+            let (mut pieces, mut octets) = (Normaliser::new(missing(), true), Vec::new());
+            for ends in cuts.windows(2) {
+                pieces.push(&raw[ends[0]..ends[1]], &mut octets).unwrap();
+            }
+            let normal = pieces.finish(&mut octets).unwrap();
+            proptest::prop_assert_eq!(&octets, &whole.octets);
+            proptest::prop_assert_eq!(&normal, &*whole);
         }
     }
 }

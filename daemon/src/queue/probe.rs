@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use frankd_proto::diagnosis;
 use frankd_proto::{HoldReason, ProfileId, ProfileKind, TokenState};
 use jiff::Timestamp;
 
@@ -79,7 +80,7 @@ pub(super) fn secret_gate(profile: ProfileId, detail: String, now: Timestamp) ->
         profile,
         reason: HoldReason::AuthRefused,
         detail: Some(detail),
-        diagnosis: Some("smtp.secret".to_owned()),
+        diagnosis: Some(diagnosis::SMTP_SECRET.id.to_owned()),
         since: now,
         until: probe_at(HoldReason::AuthRefused, 0, now),
         probes: 0,
@@ -119,23 +120,52 @@ pub(super) async fn follow_token(shared: &Shared, profile: &Profile, info: &Slot
     }
 }
 
-/// What a probe's outcome depends on: when it changes, a gate is worth a try at once.
+/// What a probe's outcome depends on: when it changes, a gate may be worth a try at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Basis {
     revision: u64,
     generation: u64,
 }
 
+/// Why a gate may be worth a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Somebody changed the profile, or asks for a try.
+    Person,
+    /// There is a new token.
+    Token,
+}
+
 impl Basis {
     pub(super) fn of(profile: &Profile, info: Option<&SlotInfo>) -> Self {
         Self { revision: profile.revision, generation: info.map_or(0, |info| info.slot.generation) }
     }
+
+    /// What changed since `before`.
+    pub(super) fn since(self, before: Self) -> Option<Occasion> {
+        if self.revision == before.revision {
+            (self.generation != before.generation).then_some(Occasion::Token)
+        } else {
+            Some(Occasion::Person)
+        }
+    }
 }
 
-/// Tries the gates of a profile at once: those that are closed since `closed_before`, or before.
-pub(super) async fn hasten(shared: &Shared, profile: ProfileId, closed_before: Timestamp) -> Result<(), StoreError> {
+/// Whether the occasion may be what the gate waits for. A new token raises no limit of the account and mends no host.
+const fn concerns(what: Occasion, gate: &Gate) -> bool {
+    matches!(what, Occasion::Person) || matches!(gate.reason, HoldReason::AuthRefused | HoldReason::ClientFault)
+}
+
+/// Tries the gates of a profile at once that the occasion concerns: those that are closed since `closed_before`, or before.
+pub(super) async fn hasten(
+    shared: &Shared,
+    profile: ProfileId,
+    what: Occasion,
+    closed_before: Timestamp,
+) -> Result<(), StoreError> {
     let now = shared.clock.wall();
-    for gate in shared.gates.of(profile).iter().filter(|gate| is_probed(gate) && gate.since <= closed_before) {
+    let worth = |gate: &&Gate| is_probed(gate) && concerns(what, gate) && gate.since <= closed_before;
+    for gate in shared.gates.of(profile).iter().filter(worth) {
         shared.gates.put(profile, gate.reason, |gate| gate.until = Some(now)).await?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use frankd_proto::{Kind, RpcError};
 use futures::future::{BoxFuture, Either};
@@ -19,7 +20,9 @@ use super::budget::Octets;
 use super::dispatch::{Dispatch, Subscriptions, id_of, interpret};
 use super::gate::{Gate, Session};
 use super::house::stopped;
+use super::patience::is_refusal;
 use super::registrar::refusal;
+use crate::clock::ClockExt as _;
 
 /// Requests over this size count for the budget, and are read away from the runtime's workers.
 pub(super) const LARGE: usize = 1024 * 1024;
@@ -89,7 +92,8 @@ pub(super) async fn converse<W: Wire>(
     while open || !calls.is_empty() {
         let most = speaker.session.house.settings().limits.calls_in_flight as usize;
         let room = calls.len() < most || W::WHEN_FULL == WhenFull::Refuse;
-        if !wire.has_more() || !room {
+        let wait = speaker.session.wait();
+        if !wire.has_more() || !room || !wait.is_zero() {
             wire.flush().await?;
         }
         let next = tokio::select! {
@@ -97,28 +101,28 @@ pub(super) async fn converse<W: Wire>(
             Some(answer) = calls.next(), if !calls.is_empty() => Next::Answer(answer),
             Some(event) = events.recv(), if open => Next::Event(event),
             () = stopped(&mut stop), if open => Next::Stop,
-            heard = wire.next(), if open && room => Next::Heard(heard),
+            heard = hear(&speaker.session, wire, wait), if open && room => Next::Heard(heard),
         };
         match next {
             Next::Answer(answer) => {
-                write(wire, answer).await?;
+                write(&speaker.session, wire, answer).await?;
                 while let Some(Some(answer)) = calls.next().now_or_never() {
-                    write(wire, answer).await?;
+                    write(&speaker.session, wire, answer).await?;
                 }
             }
             Next::Event(json) => wire.send(json.get()).await?,
             Next::Heard(Heard::Message(text, octets)) => {
                 if calls.len() >= most {
-                    write(wire, too_many(&text, most)).await?;
+                    write(&speaker.session, wire, too_many(&text, most)).await?;
                 } else {
                     match speaker.hear(text, octets).await {
-                        Either::Left(answer) => write(wire, answer).await?,
+                        Either::Left(answer) => write(&speaker.session, wire, answer).await?,
                         Either::Right(call) => calls.push(call),
                     }
                 }
             }
             Next::Heard(Heard::Bad(error)) => {
-                write(wire, refusal(Id::Null, *error)).await?;
+                write(&speaker.session, wire, refusal(Id::Null, *error)).await?;
                 open = false;
             }
             Next::Heard(Heard::End) | Next::Stop => open = false,
@@ -128,6 +132,14 @@ pub(super) async fn converse<W: Wire>(
         }
     }
     wire.flush().await
+}
+
+/// The next message, for a user that has to wait some time first.
+async fn hear<W: Wire>(session: &Session, wire: &mut W, wait: Duration) -> Heard {
+    if !wait.is_zero() {
+        session.house.clock.sleep(wait).await;
+    }
+    wire.next().await
 }
 
 struct Speaker {
@@ -193,7 +205,10 @@ fn too_many(text: &[u8], most: usize) -> MethodResponse {
     refusal(id_of(text), error)
 }
 
-async fn write<W: Wire>(wire: &mut W, answer: MethodResponse) -> io::Result<()> {
+async fn write<W: Wire>(session: &Session, wire: &mut W, answer: MethodResponse) -> io::Result<()> {
+    if answer.as_error_code().is_some_and(is_refusal) {
+        session.try_patience();
+    }
     // A subscription's answer has gone through its sink.
     if answer.is_subscription() || answer.is_notification() {
         return Ok(());

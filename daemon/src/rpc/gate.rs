@@ -4,6 +4,7 @@
 //! join and the rule to write; it is reported to the audit at most once a minute for each user.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use frankd_proto::methods::{event, table};
 use frankd_proto::{Kind, RpcError};
@@ -72,6 +73,16 @@ impl Session {
             let at = self.house.clock.now();
             *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known { caller, at };
         }
+    }
+
+    /// Counts a request that should not have been sent.
+    pub(super) fn try_patience(&self) {
+        self.user.try_patience(self.house.clock.now());
+    }
+
+    /// How long to wait before the next request is read.
+    pub(super) fn wait(&self) -> Duration {
+        self.user.wait(self.house.clock.now())
     }
 
     /// Checks one call.
@@ -181,9 +192,14 @@ where
                 Ok(BatchEntry::Call(request)) => self
                     .check(&request.method, &mut request.extensions)
                     .map_err(|error| BatchEntryErr::new(request.id.clone(), ErrorObjectOwned::from(error))),
-                Ok(BatchEntry::Notification(_)) | Err(_) => Ok(()),
+                Ok(BatchEntry::Notification(_)) => Ok(()),
+                Err(_) => {
+                    self.session.try_patience();
+                    Ok(())
+                }
             };
             if let Err(refused) = refused {
+                self.session.try_patience();
                 *entry = Err(refused);
             }
         }
@@ -193,7 +209,10 @@ where
     fn notification<'a>(&self, mut notification: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         match self.check(&notification.method, &mut notification.extensions) {
             Ok(()) => Either::Left(self.inner.notification(notification)),
-            Err(_) => Either::Right(std::future::ready(MethodResponse::notification())),
+            Err(_) => {
+                self.session.try_patience();
+                Either::Right(std::future::ready(MethodResponse::notification()))
+            }
         }
     }
 }

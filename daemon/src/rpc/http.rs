@@ -2,8 +2,8 @@
 //! WebSocket.
 //!
 //! A request that a browser may have made (`Origin`), or that names another host than `localhost`, is refused: somebody
-//! may have put the socket behind a port. Bodies are read here, within the budget and the time of every request, and
-//! handed on whole.
+//! may have put the socket behind a port. Bodies are read here, within the budget and the time of every request: those of
+//! JSON-RPC are handed on whole, mail piece by piece.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use frankd_proto::methods::message;
 use frankd_proto::{Kind, Method, RpcError};
+use futures::StreamExt as _;
+use futures::stream::try_unfold;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -32,14 +34,20 @@ use super::house::stopped;
 use super::limits::time_for;
 use super::line::{too_large, too_slow};
 use super::params;
+use super::patience::is_refusal;
 use super::registrar::{refusal, take_in};
 use super::websocket::{self, Upgrade};
-use crate::clock::{ClockExt as _, HyperTimer};
+use crate::clock::{ClockExt as _, HyperTimer, Instant};
+use crate::domain::settings::LimitSettings;
 
 /// Carries the envelope and options of `POST /v1/messages`: base64url of the parameters of `message.send`.
 const PARAMS: &str = "frankd-params";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Share of the budget for large requests that a message in pieces has, in octets: more than what is in memory of it, so
+/// that it also bounds how many come at once.
+const SHARE: u64 = 1024 * 1024;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -52,7 +60,7 @@ where
     let (asked, by) = (Arc::clone(&upgrade), Arc::clone(&session));
     let service = service_fn(move |request| {
         let (session, upgrade) = (Arc::clone(&by), Arc::clone(&asked));
-        async move { Ok::<_, Infallible>(answer(&session, request, &upgrade).await) }
+        async move { Ok::<_, Infallible>(paced(&session, request, &upgrade).await) }
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)
@@ -76,6 +84,19 @@ where
         wire.close().await;
     }
     Ok(())
+}
+
+/// Answers a request, later if the user was refused too often.
+async fn paced(session: &Arc<Session>, request: Request<Incoming>, upgrade: &Mutex<Option<Upgrade>>) -> Answer {
+    let wait = session.wait();
+    if !wait.is_zero() {
+        session.house.clock.sleep(wait).await;
+    }
+    let answer = answer(session, request, upgrade).await;
+    if answer.status().is_client_error() {
+        session.try_patience();
+    }
+    answer
 }
 
 async fn answer(session: &Arc<Session>, request: Request<Incoming>, upgrade: &Mutex<Option<Upgrade>>) -> Answer {
@@ -145,6 +166,9 @@ async fn call(session: &Arc<Session>, request: Request<Incoming>) -> Answer {
     if answer.is_notification() {
         return status(StatusCode::NO_CONTENT);
     }
+    if answer.as_error_code().is_some_and(is_refusal) {
+        session.try_patience();
+    }
     rpc(StatusCode::OK, answer)
 }
 
@@ -180,17 +204,54 @@ async fn accept(session: &Arc<Session>, request: Request<Incoming>) -> Result<me
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
     let options = options(request.headers()).map_err(refused)?;
-    let limit = session.house.settings().limits.message_bytes;
-    let (body, octets) = read(session, request.into_body(), limit).await.map_err(|(status, error)| {
-        if error.kind() == Kind::RequestTooLarge {
-            let text = format!("a message has at most {limit} octets");
-            return (status, RpcError::new(Kind::MessageTooLarge, text));
-        }
-        (status, error)
-    })?;
-    context.octets = octets.map(Arc::new);
+    let limits = session.house.settings().limits.clone();
+    let announced = request.body().size_hint().exact();
+    if announced.is_some_and(|octets| octets > limits.message_bytes) {
+        return Err(refused(message_too_large(limits.message_bytes)));
+    }
+    if announced.is_none_or(|octets| octets > LARGE as u64) {
+        let share = session.house.budget.take(session.user.uid, SHARE, limits.large_requests_bytes).await;
+        context.octets = Some(Arc::new(share));
+    }
     let now = session.house.clock.now();
-    take_in(intake, context, options, body, now).await.map_err(refused)
+    let body = request.into_body();
+    let arriving = Arriving { session: Arc::clone(session), body, limits, began: now, given: 0 };
+    let pieces = try_unfold(arriving, Arriving::piece).boxed();
+    take_in(intake, context, options, pieces, now).await.map_err(refused)
+}
+
+fn message_too_large(limit: u64) -> RpcError {
+    RpcError::new(Kind::MessageTooLarge, format!("a message has at most {limit} octets"))
+}
+
+/// A message that is read as it comes, as long as it keeps coming.
+struct Arriving {
+    session: Arc<Session>,
+    body: Incoming,
+    limits: LimitSettings,
+    began: Instant,
+    given: u64,
+}
+
+impl Arriving {
+    async fn piece(mut self) -> Result<Option<(Vec<u8>, Self)>, RpcError> {
+        let clock = &self.session.house.clock;
+        loop {
+            let left = (self.began + time_for(&self.limits, self.given)).since(clock.now());
+            let frame = clock.deadline(left, self.body.frame()).await.map_err(|_| too_slow())?;
+            let Some(frame) = frame else { return Ok(None) };
+            let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+            self.given += data.len() as u64;
+            if self.given > self.limits.message_bytes {
+                return Err(message_too_large(self.limits.message_bytes));
+            }
+            return Ok(Some((Vec::from(data), self)));
+        }
+    }
+}
+
+fn broken_off() -> RpcError {
+    RpcError::new(Kind::InvalidRequest, "the body broke off")
 }
 
 /// The parameters of `message.send` that stand in the header.
@@ -237,8 +298,7 @@ async fn read(session: &Session, mut body: Incoming, most: u64) -> Result<(Vec<u
         let Some(frame) = frame else {
             return Ok((octets, share));
         };
-        let frame =
-            frame.map_err(|_| (StatusCode::BAD_REQUEST, RpcError::new(Kind::InvalidRequest, "the body broke off")))?;
+        let frame = frame.map_err(|_| (StatusCode::BAD_REQUEST, broken_off()))?;
         if let Ok(data) = frame.into_data() {
             if (octets.len() + data.len()) as u64 > most {
                 return Err(over());

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::hour::Hour;
 use super::lane::Lanes;
+use super::patience::Patience;
 use crate::clock::Instant;
 use crate::domain::settings::LimitSettings;
 
@@ -40,6 +41,7 @@ pub(super) struct User {
     large_reads: Semaphore,
     hour: Mutex<Hour>,
     refusals: Mutex<Refusals>,
+    patience: Mutex<Patience>,
 }
 
 #[derive(Debug, Default)]
@@ -61,22 +63,24 @@ pub(super) struct SubscriptionPermit(Arc<User>);
 
 impl Users {
     /// Counts one more connection, or says that the user has as many as it may.
-    pub(super) fn connect(&self, uid: u32, limits: &LimitSettings) -> Option<ConnectionPermit> {
+    pub(super) fn connect(&self, uid: u32, limits: &LimitSettings, now: Instant) -> Option<ConnectionPermit> {
         let mut users = self.lock();
         let user = users.entry(uid).or_insert_with(|| Arc::new(User::new(uid)));
         if user.connections.load(Ordering::Relaxed) >= limits.connections_per_uid {
+            user.try_patience(now);
             return None;
         }
         user.connections.fetch_add(1, Ordering::Relaxed);
         Some(ConnectionPermit { user: Arc::clone(user) })
     }
 
-    /// Ends a connection, and forgets its user if it was the last one and nothing was queued in the last hour.
+    /// Ends a connection, and forgets its user if it was the last one, nothing was queued in the last hour, and no refusal
+    /// is left to count.
     pub(super) fn leave(&self, permit: ConnectionPermit, now: Instant) {
         let mut users = self.lock();
         let user = Arc::clone(&permit.user);
         drop(permit);
-        if user.connections.load(Ordering::Relaxed) == 0 && lock(&user.hour).is_empty(now) {
+        if user.connections.load(Ordering::Relaxed) == 0 && user.is_blank(now) {
             users.remove(&user.uid);
         }
     }
@@ -97,7 +101,13 @@ impl User {
             large_reads: Semaphore::new(LARGE_READS),
             hour: Mutex::new(Hour::new()),
             refusals: Mutex::default(),
+            patience: Mutex::default(),
         }
+    }
+
+    /// Whether nothing is to be remembered of the user once its connections are gone.
+    fn is_blank(&self, now: Instant) -> bool {
+        lock(&self.hour).is_empty(now) && lock(&self.patience).is_whole(now)
     }
 
     /// Waits for the turn to read a large request.
@@ -123,7 +133,17 @@ impl User {
         lock(&self.hour).give_back();
     }
 
-    /// Counts a refusal. Gives the number of them since the last report if it is time for one.
+    /// Counts a request that should not have been sent.
+    pub(super) fn try_patience(&self, now: Instant) {
+        lock(&self.patience).refused(now);
+    }
+
+    /// How long to wait before the user's next request is read.
+    pub(super) fn wait(&self, now: Instant) -> Duration {
+        lock(&self.patience).wait(now)
+    }
+
+    /// Counts a call that is not allowed. Gives the number of them since the last report if it is time for one.
     pub(super) fn refused(&self, now: Instant) -> Option<u64> {
         let mut refusals = lock(&self.refusals);
         refusals.unreported += 1;
@@ -171,27 +191,40 @@ mod tests {
         let mut limits = Settings::default().limits;
         (limits.connections_per_uid, limits.subscriptions_per_uid) = (2, 1);
         let users = Users::default();
-        let first = users.connect(7, &limits).unwrap();
-        let second = users.connect(7, &limits).unwrap();
-        assert!(users.connect(7, &limits).is_none());
-        assert!(users.connect(8, &limits).is_some());
+        let first = users.connect(7, &limits, at(0)).unwrap();
+        let second = users.connect(7, &limits, at(0)).unwrap();
+        assert!(users.connect(7, &limits, at(0)).is_none());
+        assert!(users.connect(8, &limits, at(0)).is_some());
         let subscription = first.user.subscribe(&limits).unwrap();
         assert!(second.user.subscribe(&limits).is_none());
         drop((second, subscription));
         assert!(first.user.subscribe(&limits).is_some());
-        assert!(users.connect(7, &limits).is_some());
+        assert!(users.connect(7, &limits, at(0)).is_some());
     }
 
     #[tokio::test]
     async fn an_hour_outlives_the_connection_and_is_forgotten_after_it() {
         let limits = Settings::default().limits;
         let users = Users::default();
-        let first = users.connect(7, &limits).unwrap();
+        let first = users.connect(7, &limits, at(0)).unwrap();
         first.user.take_message(1, at(0)).unwrap();
         users.leave(first, at(10));
-        let again = users.connect(7, &limits).unwrap();
+        let again = users.connect(7, &limits, at(0)).unwrap();
         assert!(again.user.take_message(1, at(10)).is_err());
         users.leave(again, at(7200));
+        assert!(users.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_outlives_the_connection_for_as_long_as_it_counts() {
+        let limits = Settings::default().limits;
+        let users = Users::default();
+        let first = users.connect(7, &limits, at(0)).unwrap();
+        (0..600).for_each(|_| first.user.try_patience(at(0)));
+        users.leave(first, at(0));
+        let again = users.connect(7, &limits, at(0)).unwrap();
+        assert!(!again.user.wait(at(0)).is_zero());
+        users.leave(again, at(3));
         assert!(users.lock().is_empty());
     }
 

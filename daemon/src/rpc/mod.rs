@@ -21,6 +21,7 @@ mod limits;
 mod line;
 pub mod methods;
 mod params;
+mod patience;
 mod peer;
 mod registrar;
 mod server;

@@ -23,6 +23,7 @@ use super::context::CallContext;
 use super::limits::SubscriptionPermit;
 use super::params;
 use crate::clock::SharedClock;
+use crate::queue::Pieces;
 
 /// Largest answer, in octets: a message of the largest size in base64 fits.
 pub(super) const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -49,7 +50,7 @@ pub(super) struct Call {
 
 type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, MethodResponse> + Send + Sync>;
 type Intake = Arc<
-    dyn Fn(CallContext, message::SendParams, Vec<u8>) -> BoxFuture<'static, Result<message::Receipt, RpcError>>
+    dyn Fn(CallContext, message::SendParams, Pieces) -> BoxFuture<'static, Result<message::Receipt, RpcError>>
         + Send
         + Sync,
 >;
@@ -167,13 +168,13 @@ impl Registrar {
         }
     }
 
-    /// Registers the function of `POST /v1/messages`: `message.send` with the message as it is.
+    /// Registers the function of `POST /v1/messages`: `message.send` with the message as it is, in pieces.
     pub fn intake<F, Fut>(&mut self, function: F) -> &mut Self
     where
-        F: Fn(CallContext, message::SendParams, Vec<u8>) -> Fut + Send + Sync + 'static,
+        F: Fn(CallContext, message::SendParams, Pieces) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<message::Receipt, RpcError>> + Send + 'static,
     {
-        self.intake = Some(Arc::new(move |context, params, body| function(context, params, body).boxed()));
+        self.intake = Some(Arc::new(move |context, params, pieces| function(context, params, pieces).boxed()));
         self
     }
 
@@ -269,7 +270,7 @@ pub(super) async fn take_in(
     intake: &Intake,
     context: CallContext,
     params: message::SendParams,
-    body: Vec<u8>,
+    pieces: Pieces,
     now: crate::clock::Instant,
 ) -> Result<message::Receipt, RpcError> {
     let user = Arc::clone(&context.user);
@@ -278,7 +279,7 @@ pub(super) async fn take_in(
     if let Some(limit) = counted {
         user.take_message(limit, now).map_err(rate_limited)?;
     }
-    let work = intake(context, params, body);
+    let work = intake(context, params, pieces);
     let work = tokio::spawn(async move {
         let result = AssertUnwindSafe(work).catch_unwind().await;
         drop(octets);

@@ -74,7 +74,7 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let house = self.house;
-        let Some(permit) = house.users.connect(peer.uid, &house.settings().limits) else {
+        let Some(permit) = house.users.connect(peer.uid, &house.settings().limits, house.clock.now()) else {
             return turn_away(io, house.settings().limits.connections_per_uid).await;
         };
         let caller = (peer, socket, Arc::clone(&permit.user));
@@ -92,6 +92,10 @@ async fn talk<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let wait = user.wait(house.clock.now());
+    if !wait.is_zero() {
+        house.clock.sleep(wait).await;
+    }
     let mut io = BufReader::with_capacity(READ_BUFFER, io);
     let first = tokio::select! {
         filled = io.fill_buf() => filled.ok().and_then(|octets| octets.first().copied()),
@@ -105,7 +109,10 @@ async fn talk<S>(
     if matches!(first, b'{' | b'[') || first.is_ascii_whitespace() {
         drop(converse(Arc::clone(&session), &mut Lines::new(io, session), stop).await);
     } else {
-        drop(http::serve(session, io, stop).await);
+        let served = http::serve(Arc::clone(&session), io, stop).await;
+        if served.is_err() {
+            session.try_patience();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 
+use super::content::Content;
 use super::session::{Session, fault};
 use super::wire::limit;
 use crate::domain::delivery::{Delivery, Envelope, Fault, RecipientResult, Stage, Trouble, leaves_doubt};
@@ -14,9 +15,6 @@ const IN_FLIGHT: usize = 50;
 /// Most octets of commands that are sent before their replies are read: less than any connection buffers, so that
 /// neither side waits for the other to read (RFC 2920 §3.1).
 const IN_FLIGHT_OCTETS: usize = 4 * 1024;
-
-/// Size of the blocks in which a message goes out, in octets.
-const BLOCK: usize = 64 * 1024;
 
 /// A command of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +45,14 @@ struct Answers {
 }
 
 impl Session {
-    /// Delivers a message: `body` with CRLF line ends, before dot-stuffing.
+    /// Delivers a message.
     ///
     /// `before_dot` runs when everything but the final dot is with the server. If it fails, the connection ends without
     /// the dot, and nothing was sent.
     pub async fn deliver(
         &mut self,
         envelope: &Envelope,
-        body: &[u8],
+        content: &mut dyn Content,
         before_dot: impl Future<Output = Result<(), String>> + Send,
     ) -> Delivery {
         if self.messages > 0 {
@@ -73,7 +71,7 @@ impl Session {
         // Until the last reply has been read: a dropped future must leave a session that nobody uses again.
         self.in_step = false;
         let outcome = if was_in_step {
-            self.exchange(envelope, body, &mut answers, before_dot).await
+            self.exchange(envelope, content, &mut answers, before_dot).await
         } else {
             Err(fault(Stage::Mail, Trouble::Closed))
         };
@@ -88,15 +86,15 @@ impl Session {
     async fn exchange(
         &mut self,
         envelope: &Envelope,
-        body: &[u8],
+        content: &mut dyn Content,
         answers: &mut Answers,
         before_dot: impl Future<Output = Result<(), String>> + Send,
     ) -> Result<(), Fault> {
-        if let Err(trouble) = self.fits(envelope, body) {
+        if let Err(trouble) = self.fits(envelope, content.size()) {
             self.in_step = true;
             return Err(fault(Stage::Mail, trouble));
         }
-        self.envelope(envelope, body, answers).await?;
+        self.envelope(envelope, content.size(), answers).await?;
         let go = answers.data.as_ref().is_some_and(|reply| reply.code == 354);
         if go && answers.accepted.is_empty() {
             return self.lone_dot(answers).await;
@@ -111,14 +109,13 @@ impl Session {
                 _ => Ok(()),
             };
         }
-        self.message(body).await?;
+        self.message(content).await?;
         self.final_dot(answers, before_dot).await
     }
 
     /// Refuses here what the server would refuse after the whole message.
-    fn fits(&self, envelope: &Envelope, body: &[u8]) -> Result<(), Trouble> {
+    fn fits(&self, envelope: &Envelope, size: u64) -> Result<(), Trouble> {
         let server = &self.server;
-        let size = size(body);
         if let Some(limit) = server.size_limit
             && size > limit
         {
@@ -141,7 +138,7 @@ impl Session {
         Ok(())
     }
 
-    async fn envelope(&mut self, envelope: &Envelope, body: &[u8], answers: &mut Answers) -> Result<(), Fault> {
+    async fn envelope(&mut self, envelope: &Envelope, size: u64, answers: &mut Answers) -> Result<(), Fault> {
         let mut steps = Vec::with_capacity(envelope.recipients.len() + 3);
         steps.extend(self.needs_reset.then_some(Step::Reset));
         steps.push(Step::Mail);
@@ -156,7 +153,7 @@ impl Session {
             }
             let first = next;
             while next < steps.len() && self.has_room(next - first) {
-                let line = self.line(steps[next], envelope, body);
+                let line = self.line(steps[next], envelope, size);
                 self.wire.command(&line);
                 next += 1;
             }
@@ -174,13 +171,13 @@ impl Session {
         in_flight == 0 || in_flight < most && self.wire.waiting() < IN_FLIGHT_OCTETS
     }
 
-    fn line(&self, step: Step, envelope: &Envelope, body: &[u8]) -> String {
+    fn line(&self, step: Step, envelope: &Envelope, size: u64) -> String {
         match step {
             Step::Reset => "RSET".to_owned(),
             Step::Mail => {
                 let mut line = format!("MAIL FROM:<{}>", envelope.from);
                 if self.server.size {
-                    let _infallible = write!(line, " SIZE={}", size(body));
+                    let _infallible = write!(line, " SIZE={size}");
                 }
                 if envelope.eight_bit {
                     line.push_str(" BODY=8BITMIME");
@@ -248,22 +245,38 @@ impl Session {
     }
 
     /// Sends the message up to the final dot, dot-stuffed (RFC 5321 §4.5.2).
-    async fn message(&mut self, body: &[u8]) -> Result<(), Fault> {
-        self.wire.transcript.client(&format!("[message, {} octets]", body.len()));
-        let mut stuffed = Vec::with_capacity(BLOCK.min(body.len()) + 512);
-        let mut at_line_start = true;
-        for block in body.chunks(BLOCK) {
+    async fn message(&mut self, content: &mut dyn Content) -> Result<(), Fault> {
+        self.wire.transcript.client(&format!("[message, {} octets]", content.size()));
+        let mut stuffed = Vec::new();
+        // The last two octets: together they tell whether a line begins, and whether the last one has its end.
+        let mut tail = *b"\r\n";
+        loop {
+            let piece = match content.piece().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                Err(why) => {
+                    self.wire.transcript.note("closed within the message");
+                    return Err(fault(Stage::Data, Trouble::Aborted(why)));
+                }
+            };
             stuffed.clear();
-            for line in block.split_inclusive(|octet| *octet == b'\n') {
+            stuffed.reserve(piece.len() + piece.len() / 64);
+            let mut at_line_start = tail[1] == b'\n';
+            for line in piece.split_inclusive(|octet| *octet == b'\n') {
                 if at_line_start && line[0] == b'.' {
                     stuffed.push(b'.');
                 }
                 stuffed.extend_from_slice(line);
                 at_line_start = line.ends_with(b"\n");
             }
+            match *piece {
+                [.., before, last] => tail = [before, last],
+                [last] => tail = [tail[1], last],
+                [] => {}
+            }
             self.send_block(&stuffed).await?;
         }
-        if !body.is_empty() && !body.ends_with(b"\r\n") {
+        if tail != *b"\r\n" {
             self.send_block(b"\r\n").await?;
         }
         Ok(())
@@ -322,12 +335,6 @@ impl Session {
         }
         if sent { Ok(()) } else { Err(after(Trouble::Reply(said))) }
     }
-}
-
-/// Size of a message as RFC 1870 counts it, in octets.
-fn size(body: &[u8]) -> u64 {
-    let end = if body.is_empty() || body.ends_with(b"\r\n") { 0 } else { 2 };
-    body.len() as u64 + end
 }
 
 fn odd(stage: Stage, reply: &SmtpReply) -> Trouble {

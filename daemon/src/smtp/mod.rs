@@ -13,6 +13,7 @@
 //!   without its 4xx or 5xx reply; one that tells of a lost next server leaves it in doubt.
 
 pub mod claims;
+mod content;
 mod deliver;
 mod ehlo;
 #[cfg(any(test, feature = "fakes"))]
@@ -37,6 +38,7 @@ use crate::clock::SharedClock;
 use crate::domain::delivery::Fault;
 use crate::tls::Tls;
 
+pub use content::{Content, InMemory};
 pub use ehlo::host_name;
 pub use session::{OpenFailure, Session};
 

@@ -3,7 +3,7 @@
 //! It keeps every promise of the seam but durability, does no work of its own, and starts no thread. It can be told to
 //! fail, and to be opened again as after a crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frankd_proto::{ClientId, GrantId, HoldReason, MessageId, Priority, ProfileId};
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::rules::{self, Place};
 use super::{
-    Accepted, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewMessage, Opened, Record, Reply,
-    Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewBody,
+    NewMessage, Opened, Record, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::domain::{Claim, Client, Gate, Grant, Message, NewEvent, Phase, Profile, StoredEvent, TokenSlot};
 
@@ -47,13 +47,13 @@ struct Shared {
     seq: u64,
 }
 
-/// The small records.
+/// The small records, shared with the copy that each commit begins with.
 #[derive(Clone, Debug, Default)]
 struct Records {
-    clients: BTreeMap<ClientId, Client>,
-    profiles: BTreeMap<ProfileId, Profile>,
-    slots: BTreeMap<ProfileId, TokenSlot>,
-    grants: BTreeMap<GrantId, Grant>,
+    clients: BTreeMap<ClientId, Arc<Client>>,
+    profiles: BTreeMap<ProfileId, Arc<Profile>>,
+    slots: BTreeMap<ProfileId, Arc<TokenSlot>>,
+    grants: BTreeMap<GrantId, Arc<Grant>>,
     gates: BTreeMap<(ProfileId, HoldReason), Gate>,
 }
 
@@ -159,6 +159,32 @@ impl Default for MemoryStore {
     }
 }
 
+/// Size of the pieces in which a body is read, in octets.
+const PIECE: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Incoming(Vec<u8>);
+
+impl BodyWriter for Incoming {
+    fn write(&mut self, octets: Vec<u8>) -> Reply<'_, ()> {
+        self.0.extend_from_slice(&octets);
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn finish(self: Box<Self>) -> Reply<'static, NewBody> {
+        std::future::ready(Ok(self.0.into())).boxed()
+    }
+}
+
+#[derive(Debug)]
+struct Outgoing(VecDeque<Vec<u8>>);
+
+impl BodyReader for Outgoing {
+    fn read(&mut self) -> Reply<'_, Option<Vec<u8>>> {
+        std::future::ready(Ok(self.0.pop_front())).boxed()
+    }
+}
+
 impl Store for MemoryStore {
     fn engine(&self) -> &'static str {
         "memory"
@@ -170,10 +196,10 @@ impl Store for MemoryStore {
 
     fn snapshot(&self) -> Reply<'_, Snapshot> {
         self.read(|shared| Snapshot {
-            clients: shared.records.clients.values().cloned().collect(),
-            profiles: shared.records.profiles.values().cloned().collect(),
-            slots: shared.records.slots.values().cloned().collect(),
-            grants: shared.records.grants.values().cloned().collect(),
+            clients: values(&shared.records.clients),
+            profiles: values(&shared.records.profiles),
+            slots: values(&shared.records.slots),
+            grants: values(&shared.records.grants),
             gates: shared.records.gates.values().cloned().collect(),
         })
     }
@@ -258,8 +284,16 @@ impl Store for MemoryStore {
         })
     }
 
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
-        self.read(|shared| shared.bodies.get(&id).cloned())
+    fn write_body(&self, _id: MessageId) -> Box<dyn BodyWriter> {
+        Box::new(Incoming::default())
+    }
+
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>> {
+        self.read(|shared| {
+            let octets = shared.bodies.get(&id)?;
+            let pieces = octets.chunks(PIECE).map(<[u8]>::to_vec).collect();
+            Some(Box::new(Outgoing(pieces)) as Box<dyn BodyReader>)
+        })
     }
 
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>> {
@@ -362,7 +396,9 @@ impl Shared {
         if let Some((key, digest)) = key {
             self.keys.insert(key, Submitted { digest, message: id });
         }
-        self.bodies.insert(id, new.body);
+        if let NewBody::Octets(octets) = new.body {
+            self.bodies.insert(id, octets);
+        }
         self.put_message(new.message);
         self.append(vec![new.event]);
         Ok(Accepted::New)
@@ -403,6 +439,10 @@ impl Shared {
     }
 }
 
+fn values<K, T: Clone>(records: &BTreeMap<K, Arc<T>>) -> Vec<T> {
+    records.values().map(|record| T::clone(record)).collect()
+}
+
 /// When a final message ended.
 fn ended(message: &Message) -> Option<Timestamp> {
     message.is_final().then(|| message.ended_at.unwrap_or(message.queued_at))
@@ -425,7 +465,7 @@ impl Draft<'_> {
                 if let Some(other) = records.clients.values().find(|c| c.name == client.name && c.id != client.id) {
                     return Err(StoreError::Conflict(Record::Client(other.id)));
                 }
-                records.clients.insert(client.id, *client);
+                records.clients.insert(client.id, client.into());
             }
             Change::DeleteClient { id, expected } => {
                 let stored = records.clients.get(&id).map(|c| c.revision);
@@ -438,7 +478,7 @@ impl Draft<'_> {
                 if let Some(other) = records.profiles.values().find(|p| p.name == profile.name && p.id != profile.id) {
                     return Err(StoreError::Conflict(Record::Profile(other.id)));
                 }
-                records.profiles.insert(profile.id, *profile);
+                records.profiles.insert(profile.id, profile.into());
             }
             Change::DeleteProfile { id, expected } => {
                 let stored = records.profiles.get(&id).map(|p| p.revision);
@@ -448,7 +488,7 @@ impl Draft<'_> {
             Change::PutSlot { slot, expected } => {
                 let stored = records.slots.get(&slot.profile).map(|s| s.version);
                 rules::follows(stored, expected, Some(slot.version), Record::Slot(slot.profile))?;
-                records.slots.insert(slot.profile, *slot);
+                records.slots.insert(slot.profile, slot.into());
             }
             Change::DeleteSlot { profile, expected } => {
                 let stored = records.slots.get(&profile).map(|s| s.version);
@@ -458,7 +498,7 @@ impl Draft<'_> {
             Change::PutGrant { grant, expected } => {
                 let stored = records.grants.get(&grant.id).map(|g| g.state);
                 rules::moves_on(stored, expected, grant.id)?;
-                records.grants.insert(grant.id, *grant);
+                records.grants.insert(grant.id, grant.into());
             }
             Change::PutGate(gate) => {
                 records.gates.insert((gate.profile, gate.reason), gate);

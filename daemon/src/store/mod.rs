@@ -22,11 +22,13 @@
 use std::fmt;
 
 use frankd_proto::{ClientId, GrantId, GrantState, HoldReason, MessageId, ProfileId};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::domain::{Client, Gate, Grant, Message, NewEvent, Profile, StoredEvent, TokenSlot};
 
+mod body;
 #[cfg(any(test, feature = "fakes"))]
 pub mod conformance;
 mod disk;
@@ -40,6 +42,7 @@ mod rules;
 pub mod seal;
 pub mod sled;
 
+pub use body::{BodyReader, BodyWriter, NewBody, Temporary};
 #[cfg(any(test, feature = "fakes"))]
 pub use memory::MemoryStore;
 
@@ -193,7 +196,7 @@ pub struct NewMessage {
     /// The message; its version is 1.
     pub message: Message,
     /// Its octets as sent, with CRLF line ends and without dot-stuffing.
-    pub body: Vec<u8>,
+    pub body: NewBody,
     /// Names the submission, for retries of the caller.
     pub idempotency: Option<IdempotencyKey>,
     /// Most messages that are not final, over all callers.
@@ -365,8 +368,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Messages, the newest first, a page at a time.
     fn messages(&self, filter: MessageFilter) -> Reply<'_, MessagePage>;
 
-    /// The octets of a message; `None` once they are no longer kept, or if there is no such message.
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>>;
+    /// Takes the octets of message `id` ahead of its acceptance.
+    fn write_body(&self, id: MessageId) -> Box<dyn BodyWriter>;
+
+    /// The octets of a message, piece by piece; `None` once they are no longer kept.
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>>;
+
+    /// The octets of a message, whole; `None` once they are no longer kept.
+    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
+        async move {
+            match self.read_body(id).await? {
+                Some(reader) => body::whole(reader).await.map(Some),
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    }
 
     /// Counts of messages that are not final, by profile.
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>>;

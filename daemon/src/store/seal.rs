@@ -248,54 +248,117 @@ impl Sealer {
         self.records.decrypt(&nonce, payload).map(Zeroizing::new).map_err(|_| BrokenSeal)
     }
 
-    /// Writes a body, sealed under its name.
-    pub fn seal_body(&self, name: &[u8], plain: &[u8], out: &mut impl Write) -> io::Result<()> {
+    /// Seals a body under its name, into `out`.
+    pub(super) fn seal_body<W: Write>(&self, name: Vec<u8>, mut out: W) -> io::Result<BodySealer<W>> {
         let mut nonce = [0; STREAM_NONCE];
         self.entropy.fill(&mut nonce);
         out.write_all(&[FORMAT])?;
         out.write_all(&nonce)?;
-        let mut stream = EncryptorBE32::from_aead(self.bodies.clone(), (&nonce).into());
-        let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-        let mut rest = plain;
-        while rest.len() > CHUNK {
-            let (chunk, after) = rest.split_at(CHUNK);
-            let sealed = stream.encrypt_next(Payload { msg: chunk, aad: name }).map_err(too_long)?;
-            out.write_all(&sealed)?;
-            rest = after;
-        }
-        let sealed = stream.encrypt_last(Payload { msg: rest, aad: name }).map_err(too_long)?;
-        out.write_all(&sealed)
+        let stream = EncryptorBE32::from_aead(self.bodies.clone(), (&nonce).into());
+        Ok(BodySealer { name, stream, waiting: Vec::new(), out })
     }
 
-    /// Reads a body; `length` is that of all that is sealed. `None` if the seal is broken.
-    pub fn open_body(&self, name: &[u8], length: u64, input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    /// Opens a body of that name; `length` is that of all that is sealed.
+    pub(super) fn open_body<R: Read>(
+        &self,
+        name: Vec<u8>,
+        length: u64,
+        mut input: R,
+    ) -> io::Result<Result<BodyOpener<R>, BrokenSeal>> {
         let mut head = [0; 1 + STREAM_NONCE];
-        let Some(mut left) = length.checked_sub(head.len() as u64) else {
-            return Ok(None);
+        let Some(left) = length.checked_sub(head.len() as u64) else {
+            return Ok(Err(BrokenSeal));
         };
         input.read_exact(&mut head)?;
         let [format, nonce @ ..] = head;
         if format != FORMAT {
-            return Ok(None);
+            return Ok(Err(BrokenSeal));
         }
-        let mut stream = DecryptorBE32::from_aead(self.bodies.clone(), (&nonce).into());
-        let mut plain = Vec::with_capacity(usize::try_from(left).unwrap_or_default());
-        let mut chunk = vec![0; CHUNK + TAG];
-        while left > chunk.len() as u64 {
-            input.read_exact(&mut chunk)?;
-            left -= chunk.len() as u64;
-            let Ok(piece) = stream.decrypt_next(Payload { msg: &chunk, aad: name }) else {
-                return Ok(None);
+        let stream = DecryptorBE32::from_aead(self.bodies.clone(), (&nonce).into());
+        Ok(Ok(BodyOpener { name, stream: Some(stream), left, input }))
+    }
+}
+
+/// Seals a body while it comes.
+pub(super) struct BodySealer<W> {
+    name: Vec<u8>,
+    stream: EncryptorBE32<XChaCha20Poly1305>,
+    /// Less than a chunk, or one whose turn comes with the next octet: the last chunk is sealed in another way.
+    waiting: Vec<u8>,
+    out: W,
+}
+
+impl<W> fmt::Debug for BodySealer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodySealer(…)")
+    }
+}
+
+impl<W: Write> BodySealer<W> {
+    /// Takes the next octets.
+    pub(super) fn write(&mut self, mut plain: &[u8]) -> io::Result<()> {
+        while self.waiting.len() + plain.len() > CHUNK {
+            let (piece, after) = plain.split_at(CHUNK - self.waiting.len());
+            let chunk = if self.waiting.is_empty() {
+                piece
+            } else {
+                self.waiting.extend_from_slice(piece);
+                &self.waiting
             };
-            plain.extend_from_slice(&piece);
+            let sealed = self.stream.encrypt_next(Payload { msg: chunk, aad: &self.name }).map_err(too_long)?;
+            self.out.write_all(&sealed)?;
+            self.waiting.clear();
+            plain = after;
         }
-        chunk.truncate(usize::try_from(left).unwrap_or_default());
-        input.read_exact(&mut chunk)?;
-        let Ok(piece) = stream.decrypt_last(Payload { msg: &chunk, aad: name }) else {
-            return Ok(None);
+        self.waiting.extend_from_slice(plain);
+        Ok(())
+    }
+
+    /// Ends the body, and gives back where it went.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        let last = Payload { msg: &self.waiting, aad: &self.name };
+        let sealed = self.stream.encrypt_last(last).map_err(too_long)?;
+        self.out.write_all(&sealed)?;
+        Ok(self.out)
+    }
+}
+
+fn too_long(_: chacha20poly1305::aead::Error) -> io::Error {
+    io::Error::from(io::ErrorKind::FileTooLarge)
+}
+
+/// Opens a body, chunk by chunk.
+pub(super) struct BodyOpener<R> {
+    name: Vec<u8>,
+    /// `None` once the last chunk is out.
+    stream: Option<DecryptorBE32<XChaCha20Poly1305>>,
+    left: u64,
+    input: R,
+}
+
+impl<R> fmt::Debug for BodyOpener<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodyOpener(…)")
+    }
+}
+
+impl<R: Read> BodyOpener<R> {
+    /// The next octets; `None` at the end.
+    pub(super) fn read(&mut self) -> io::Result<Result<Option<Vec<u8>>, BrokenSeal>> {
+        let Some(mut stream) = self.stream.take() else {
+            return Ok(Ok(None));
         };
-        plain.extend_from_slice(&piece);
-        Ok(Some(plain))
+        let whole = (CHUNK + TAG) as u64;
+        let mut chunk = vec![0; usize::try_from(self.left.min(whole)).unwrap_or(CHUNK + TAG)];
+        self.input.read_exact(&mut chunk)?;
+        let payload = Payload { msg: &chunk, aad: &self.name };
+        if self.left > whole {
+            self.left -= whole;
+            let piece = stream.decrypt_next(payload);
+            self.stream = Some(stream);
+            return Ok(piece.map(Some).map_err(|_| BrokenSeal));
+        }
+        Ok(stream.decrypt_last(payload).map(Some).map_err(|_| BrokenSeal))
     }
 }
 
@@ -330,18 +393,29 @@ mod tests {
 
     #[test]
     fn a_body_that_is_cut_stretched_or_out_of_order_does_not_open() {
-        let open = |sealed: &[u8], name: &[u8]| sealer(1).open_body(name, sealed.len() as u64, &mut &*sealed).unwrap();
+        let seal = |body: &[u8]| {
+            let mut writing = sealer(1).seal_body(b"body/1".to_vec(), Vec::new()).unwrap();
+            // In pieces of an odd size: how it comes makes no difference.
+            body.chunks(40_001).for_each(|piece| writing.write(piece).unwrap());
+            writing.finish().unwrap()
+        };
+        let open = |sealed: &[u8], name: &[u8]| {
+            let mut reading = sealer(1).open_body(name.to_vec(), sealed.len() as u64, sealed).unwrap().ok()?;
+            let mut body = Vec::new();
+            while let Some(piece) = reading.read().unwrap().ok()? {
+                body.extend_from_slice(&piece);
+            }
+            Some(body)
+        };
         for size in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
             let body: Vec<u8> = (0..size).map(|i| i.to_le_bytes()[0]).collect();
-            let mut sealed = Vec::new();
-            sealer(1).seal_body(b"body/1", &body, &mut sealed).unwrap();
+            let sealed = seal(&body);
             assert!(open(&sealed, b"body/1") == Some(body), "{size}");
             assert_eq!(open(&sealed, b"body/2"), None);
             assert_eq!(open(&sealed[..sealed.len() - 1], b"body/1"), None);
             assert_eq!(open(&[&*sealed, b"x"].concat(), b"body/1"), None);
         }
-        let mut sealed = Vec::new();
-        sealer(1).seal_body(b"body/1", &vec![7; 3 * CHUNK], &mut sealed).unwrap();
+        let sealed = seal(&vec![7; 3 * CHUNK]);
         let (first, second) = (1 + STREAM_NONCE, 1 + STREAM_NONCE + CHUNK + TAG);
         assert_eq!(open(&sealed[..second], b"body/1"), None, "cut between chunks");
         let mut swapped = sealed.clone();

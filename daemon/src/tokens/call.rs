@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use frankd_proto::diagnosis;
 use frankd_proto::{Flow, Kind, Name, ProfileId, RpcError};
 
 use crate::domain::answer::{TokenCall, TokenGrant};
@@ -40,7 +41,7 @@ pub enum CallError {
 impl CallError {
     /// The same as an error of the contract.
     pub fn error(&self) -> RpcError {
-        let error = RpcError::new(Kind::OauthMisconfigured, self.to_string()).diagnosis("local.secret");
+        let error = RpcError::new(Kind::OauthMisconfigured, self.to_string()).diagnosis(&diagnosis::LOCAL_SECRET);
         match self {
             Self::NoProfile => error,
             Self::Secret { client, .. } => error.hint(format!("frankctl client show {client}")),

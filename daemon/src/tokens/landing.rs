@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use frankd_proto::diagnosis;
 use frankd_proto::error::ProviderError;
 use frankd_proto::{EventType, Kind, Name, ProfileId, RpcError};
 use jiff::Timestamp;
@@ -224,7 +225,8 @@ impl Fault {
 }
 
 fn error(judgement: &Judgement, hint: Option<String>, failure: &TokenFailure) -> RpcError {
-    let mut error = RpcError::new(judgement.kind, judgement.message.clone()).diagnosis(judgement.diagnosis);
+    let mut error = RpcError::new(judgement.kind, judgement.message.clone());
+    error.data.diagnosis = Some(judgement.diagnosis.to_owned());
     error.data.hint = hint;
     error.data.retry_after_s = failure.retry_after.map(|wait| wait.as_secs());
     error.data.provider = (failure.provider != ProviderError::default()).then(|| failure.provider.clone());
@@ -236,7 +238,7 @@ fn unwritten(error: &StoreError) -> RpcError {
         Kind::StoreReadOnly,
         format!("nothing was sent, because it could not be written down before: {error}"),
     )
-    .diagnosis("local.store")
+    .diagnosis(&diagnosis::LOCAL_STORE)
 }
 
 fn is_unreachable(failure: &TokenFailure) -> bool {

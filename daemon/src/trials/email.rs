@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use frankd_proto::error::ErrorKind;
 use frankd_proto::methods::test::{EmailParams, EmailReport, Stage as StageReport, StageName};
 use frankd_proto::{Kind, ProfileKind, RpcError};
 use lettre::message::Mailbox;
@@ -18,7 +19,7 @@ use crate::domain::delivery::{
 use crate::domain::{Profile, Submission};
 use crate::entropy::EntropyExt as _;
 use crate::policy::classify::smtp::{Context, Judgement, Refresh, judge};
-use crate::smtp::{OpenFailure, Session};
+use crate::smtp::{InMemory, OpenFailure, Session};
 
 impl Trials {
     /// Sends one mail and reports every stage. An error is about the parameters; what goes wrong later is in the report.
@@ -85,6 +86,7 @@ fn submission(profile: &Profile) -> Result<&Submission, RpcError> {
 
 /// Why a trial ended early, and what to do.
 struct Ended {
+    kind: ErrorKind,
     diagnosis: String,
     message: String,
     hint: Option<String>,
@@ -93,13 +95,18 @@ struct Ended {
 impl From<RpcError> for Ended {
     fn from(error: RpcError) -> Self {
         let diagnosis = error.data.diagnosis.unwrap_or_else(|| error.data.kind.to_string());
-        Self { diagnosis, message: error.message, hint: error.data.hint }
+        Self { kind: error.data.kind, diagnosis, message: error.message, hint: error.data.hint }
     }
 }
 
 impl From<Judgement> for Ended {
     fn from(judgement: Judgement) -> Self {
-        Self { diagnosis: judgement.diagnosis.to_owned(), message: judgement.message, hint: judgement.hint }
+        Self {
+            kind: judgement.kind.into(),
+            diagnosis: judgement.diagnosis.to_owned(),
+            message: judgement.message,
+            hint: judgement.hint,
+        }
     }
 }
 
@@ -116,7 +123,7 @@ impl Trial<'_> {
         let login = self.login(false).await?;
         let mut session = self.open(login).await?;
         self.report.message_id = Some(mail.message_id.clone());
-        let delivery = session.deliver(&mail.envelope, &mail.body, async { Ok(()) }).await;
+        let delivery = session.deliver(&mail.envelope, &mut InMemory::new(&mail.body), async { Ok(()) }).await;
         let judged = self.delivered(mail, &session, delivery);
         session.quit().await;
         judged
@@ -276,6 +283,7 @@ impl Report {
             ok: last.is_none(),
             stages: stages.collect(),
             message_id: self.message_id,
+            kind: ended.as_ref().map(|ended| ended.kind.clone()),
             diagnosis: ended.as_ref().map(|ended| ended.diagnosis.clone()),
             message: ended.as_ref().map(|ended| ended.message.clone()),
             hint: ended.and_then(|ended| ended.hint),

@@ -27,7 +27,7 @@ impl Tokens {
         match self.left.lock().unwrap().pop() {
             Some("") | None => Err(RpcError::new(Kind::GrantRequired, "profile alerts needs a grant")
                 .hint("frankctl grant alerts")
-                .diagnosis("rt.missing")),
+                .diagnosis(&frankd_proto::diagnosis::TK_INVALID_GRANT_RT)),
             Some("password") => Ok(Found {
                 login: Login::Password { username: "relay".to_owned(), password: Secret::new("hunter2hunter2") },
                 fresh: false,
@@ -219,20 +219,22 @@ async fn a_refused_token_is_refreshed_and_tried_once_more() {
     let refused = report(&["stale", "stale too", "good"], None).await;
     assert_eq!(refused.stages.last().map(|stage| (stage.name, stage.ok)), Some((StageName::Auth, false)));
     assert_eq!(refused.diagnosis.as_deref(), Some("smtp.token_refused"));
+    assert_eq!((mended.kind, refused.kind), (None, Some(Kind::SmtpAuthRejected.into())));
     assert_eq!(refused.hint.as_deref(), Some("grant again, signed in as a@x.example: `frankctl grant alerts`"));
 
     let no_refresh = report(&["stale", ""], None).await;
     let names: Vec<_> = no_refresh.stages.iter().map(|stage| stage.name).collect();
     assert_eq!(names, [StageName::Token, StageName::Dns, StageName::Tcp, StageName::Ehlo, StageName::Auth]);
-    assert_eq!(no_refresh.diagnosis.as_deref(), Some("rt.missing"));
+    assert_eq!(no_refresh.diagnosis.as_deref(), Some("tk.invalid_grant.rt"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_token_nobody_connects() {
     let report = report(&[""], None).await;
     assert_eq!(stages(&report), [(StageName::Token, false, 250)]);
-    assert_eq!(report.diagnosis.as_deref(), Some("rt.missing"));
+    assert_eq!(report.diagnosis.as_deref(), Some("tk.invalid_grant.rt"));
     assert_eq!(report.message.as_deref(), Some("profile alerts needs a grant"));
+    assert_eq!(report.kind, Some(Kind::GrantRequired.into()));
     assert_eq!(report.hint.as_deref(), Some("frankctl grant alerts"));
     assert!(report.transcript.is_empty());
 }

@@ -227,14 +227,18 @@ fn router(
         })
         .unwrap();
     let counted = Arc::clone(sent);
-    methods.intake(move |context, params, body| {
+    methods.intake(move |context, params, mut pieces| {
         let counted = Arc::clone(&counted);
         async move {
+            let mut octets = 0;
+            while let Some(piece) = pieces.next().await {
+                octets += piece?.len();
+            }
             if params.profile.is_none() {
                 return Err(RpcError::new(Kind::MessageInvalid, "no profile").field("profile"));
             }
             counted.fetch_add(1, Ordering::SeqCst);
-            Ok(receipt(&context, body.len()))
+            Ok(receipt(&context, octets))
         }
     });
     methods.finish()

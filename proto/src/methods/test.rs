@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OPERATE;
+use crate::error::ErrorKind;
 use crate::name::Name;
 
 method!(
@@ -36,6 +37,9 @@ pub struct EmailReport {
     /// Message-ID of the mail, if it got that far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// What went wrong, in the words of errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ErrorKind>,
     /// Id of the diagnosis in the error taxonomy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<String>,

@@ -1,5 +1,6 @@
 //! Failures of token requests.
 
+use frankd_proto::diagnosis::{self, Diagnosis};
 use frankd_proto::{Kind, Name};
 
 use crate::domain::answer::{FailureCause, TokenFailure};
@@ -61,296 +62,104 @@ struct Row {
     matches: &'static str,
     class: TokenClass,
     kind: Kind,
-    diagnosis: &'static str,
-    says: &'static str,
-    hint: Option<&'static str>,
+    diagnosis: &'static Diagnosis,
 }
 
-const fn row(
-    matches: &'static str,
-    class: TokenClass,
-    kind: Kind,
-    diagnosis: &'static str,
-    says: &'static str,
-    hint: Option<&'static str>,
-) -> Row {
-    Row { matches, class, kind, diagnosis, says, hint }
+const fn row(matches: &'static str, class: TokenClass, kind: Kind, diagnosis: &'static Diagnosis) -> Row {
+    Row { matches, class, kind, diagnosis }
 }
-
-const GRANT_AGAIN: Option<&str> = Some("frankctl grant {profile}");
-const NEW_SECRET: Option<&str> = Some("frankctl client update {client} --client-secret-stdin");
-const SHOW_CLIENT: Option<&str> = Some("frankctl client show {client}");
-const SHOW_PROFILE: Option<&str> = Some("frankctl profile show {profile}");
 
 /// Provider texts that refine an answer. Searched in `error_description` with the rules of the module.
 const REFINEMENTS: &[Row] = &[
-    row(
-        "AADSTS7000222",
-        TokenClass::InvalidClient,
-        Kind::OauthSecretExpired,
-        "ms.7000222",
-        "the client secret expired",
-        NEW_SECRET,
-    ),
-    row(
-        "AADSTS7000215",
-        TokenClass::InvalidClient,
-        Kind::OauthInvalidClient,
-        "ms.7000215",
-        "the client secret is wrong; often its id was pasted in place of its value",
-        NEW_SECRET,
-    ),
-    row(
-        "AADSTS7000218",
-        TokenClass::InvalidClient,
-        Kind::OauthInvalidClient,
-        "ms.7000218",
-        "the app is registered as confidential and no secret was sent",
-        NEW_SECRET,
-    ),
-    row(
-        "AADSTS700025",
-        TokenClass::InvalidClient,
-        Kind::OauthInvalidClient,
-        "ms.700025",
-        "the app is registered as public and a secret was sent",
-        Some("frankctl client update {client} --token-endpoint-auth-method none --clear client_secret"),
-    ),
-    row(
-        "AADSTS700016",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "ms.700016",
-        "the app is not found in this tenant, or disabled",
-        SHOW_CLIENT,
-    ),
-    row(
-        "AADSTS90002",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "ms.90002",
-        "the tenant is not found",
-        SHOW_CLIENT,
-    ),
-    row(
-        "AADSTS9001023",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "ms.9001023",
-        "this flow needs the directory (tenant) id in the endpoints",
-        SHOW_CLIENT,
-    ),
-    row(
-        "AADSTS70011",
-        TokenClass::Misconfigured,
-        Kind::OauthInvalidScope,
-        "ms.70011",
-        "a scope is invalid, or the scopes are of two resources at once",
-        SHOW_PROFILE,
-    ),
-    row(
-        "AADSTS65001",
-        TokenClass::NeedsAdmin,
-        Kind::OauthMisconfigured,
-        "ms.65001",
-        "nobody consented to the permission: an administrator must grant consent at the provider",
-        GRANT_AGAIN,
-    ),
-    row(
-        "AADSTS53003",
-        TokenClass::NeedsAdmin,
-        Kind::OauthMisconfigured,
-        "ms.53003",
-        "blocked by Conditional Access: an administrator must allow this app",
-        None,
-    ),
-    row(
-        "AADSTS50057",
-        TokenClass::NeedsAdmin,
-        Kind::OauthMisconfigured,
-        "ms.50057",
-        "the account is disabled: an administrator must enable it",
-        None,
-    ),
-    row(
-        "AADSTS700082",
-        TokenClass::InvalidGrant,
-        Kind::OauthInvalidGrant,
-        "ms.700082",
-        "the refresh token was not used for too long",
-        GRANT_AGAIN,
-    ),
-    row(
-        "AADSTS50173",
-        TokenClass::InvalidGrant,
-        Kind::OauthInvalidGrant,
-        "ms.50173",
-        "the tokens were revoked, or the password changed",
-        GRANT_AGAIN,
-    ),
-    row(
-        "AADSTS50196",
-        TokenClass::Retry,
-        Kind::OauthProviderUnavailable,
-        "ms.50196",
-        "the server sees a loop of requests",
-        None,
-    ),
+    row("AADSTS7000222", TokenClass::InvalidClient, Kind::OauthSecretExpired, &diagnosis::MS_7000222),
+    row("AADSTS7000215", TokenClass::InvalidClient, Kind::OauthInvalidClient, &diagnosis::MS_7000215),
+    row("AADSTS7000218", TokenClass::InvalidClient, Kind::OauthInvalidClient, &diagnosis::MS_7000218),
+    row("AADSTS700025", TokenClass::InvalidClient, Kind::OauthInvalidClient, &diagnosis::MS_700025),
+    row("AADSTS700016", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::MS_700016),
+    row("AADSTS90002", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::MS_90002),
+    row("AADSTS9001023", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::MS_9001023),
+    row("AADSTS70011", TokenClass::Misconfigured, Kind::OauthInvalidScope, &diagnosis::MS_70011),
+    row("AADSTS65001", TokenClass::NeedsAdmin, Kind::OauthMisconfigured, &diagnosis::MS_65001),
+    row("AADSTS53003", TokenClass::NeedsAdmin, Kind::OauthMisconfigured, &diagnosis::MS_53003),
+    row("AADSTS50057", TokenClass::NeedsAdmin, Kind::OauthMisconfigured, &diagnosis::MS_50057),
+    row("AADSTS700082", TokenClass::InvalidGrant, Kind::OauthInvalidGrant, &diagnosis::MS_700082),
+    row("AADSTS50173", TokenClass::InvalidGrant, Kind::OauthInvalidGrant, &diagnosis::MS_50173),
+    row("AADSTS50196", TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::MS_50196),
 ];
 
 /// The standard error codes (RFC 6749 §5.2 and what providers add).
 const STANDARD: &[Row] = &[
-    row(
-        "invalid_client",
-        TokenClass::InvalidClient,
-        Kind::OauthInvalidClient,
-        "tk.invalid_client",
-        "the server refused the client's own credentials",
-        NEW_SECRET,
-    ),
-    row(
-        "unauthorized_client",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "tk.unauthorized_client",
-        "the client may not use this kind of grant",
-        SHOW_CLIENT,
-    ),
+    row("invalid_client", TokenClass::InvalidClient, Kind::OauthInvalidClient, &diagnosis::TK_INVALID_CLIENT),
+    row("unauthorized_client", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::TK_UNAUTHORIZED_CLIENT),
     row(
         "unsupported_grant_type",
         TokenClass::Misconfigured,
         Kind::OauthMisconfigured,
-        "tk.unsupported_grant",
-        "the server does not know this kind of grant",
-        SHOW_CLIENT,
+        &diagnosis::TK_UNSUPPORTED_GRANT,
     ),
-    row(
-        "invalid_scope",
-        TokenClass::Misconfigured,
-        Kind::OauthInvalidScope,
-        "tk.invalid_scope",
-        "the server refused a scope",
-        SHOW_PROFILE,
-    ),
-    row(
-        "invalid_request",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "tk.invalid_request",
-        "the server found a parameter missing, repeated or malformed",
-        SHOW_CLIENT,
-    ),
-    row(
-        "invalid_target",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "az.invalid_target",
-        "the server wants another resource",
-        SHOW_CLIENT,
-    ),
-    row(
-        "invalid_resource",
-        TokenClass::Misconfigured,
-        Kind::OauthMisconfigured,
-        "tk.invalid_resource",
-        "the API that the scope names does not exist in this tenant",
-        SHOW_PROFILE,
-    ),
-    row(
-        "interaction_required",
-        TokenClass::InvalidGrant,
-        Kind::OauthInvalidGrant,
-        "tk.interaction_required",
-        "the provider wants the person to sign in again",
-        GRANT_AGAIN,
-    ),
-    row(
-        "temporarily_unavailable",
-        TokenClass::Retry,
-        Kind::OauthProviderUnavailable,
-        "tk.temporarily",
-        "the server is busy",
-        None,
-    ),
-    row(
-        "server_error",
-        TokenClass::Retry,
-        Kind::OauthProviderUnavailable,
-        "tk.temporarily",
-        "the server has a problem",
-        None,
-    ),
-    row(
-        "slow_down",
-        TokenClass::Retry,
-        Kind::OauthProviderUnavailable,
-        "http.429",
-        "the server asks for fewer requests",
-        None,
-    ),
+    row("invalid_scope", TokenClass::Misconfigured, Kind::OauthInvalidScope, &diagnosis::TK_INVALID_SCOPE),
+    row("invalid_request", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::TK_INVALID_REQUEST),
+    row("invalid_target", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::AZ_INVALID_TARGET),
+    row("invalid_resource", TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::TK_INVALID_RESOURCE),
+    row("interaction_required", TokenClass::InvalidGrant, Kind::OauthInvalidGrant, &diagnosis::TK_INTERACTION_REQUIRED),
+    row("temporarily_unavailable", TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::TK_TEMPORARILY),
+    row("server_error", TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::TK_TEMPORARILY),
+    row("slow_down", TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::HTTP_429),
 ];
+
+impl Judgement {
+    fn new(class: TokenClass, kind: Kind, diagnosis: &Diagnosis, message: String) -> Self {
+        Self { class, kind, diagnosis: diagnosis.id, message, hint: diagnosis.fix }
+    }
+}
 
 /// Says what a failure means. Never makes a token be deleted: that takes more than one answer.
 pub fn judge(failure: &TokenFailure, asked_with: AskedWith) -> Judgement {
-    let unavailable = |class, diagnosis, message: String| Judgement {
-        class,
-        kind: Kind::OauthProviderUnavailable,
-        diagnosis,
-        message,
-        hint: None,
-    };
-    let bad = |diagnosis, message: String| Judgement {
-        class: TokenClass::Retry,
-        kind: Kind::OauthBadResponse,
-        diagnosis,
-        message,
-        hint: SHOW_CLIENT,
-    };
+    let unavailable =
+        |class, diagnosis, message: String| Judgement::new(class, Kind::OauthProviderUnavailable, diagnosis, message);
+    let bad =
+        |diagnosis| Judgement::new(TokenClass::Retry, Kind::OauthBadResponse, diagnosis, failure.cause.to_string());
     match &failure.cause {
-        FailureCause::Unreachable(why) => {
-            unavailable(TokenClass::Retry, "net.dns", format!("the authorization server cannot be reached: {why}"))
-        }
-        FailureCause::Tls(why) => Judgement {
-            hint: SHOW_CLIENT,
-            ..unavailable(TokenClass::Retry, "net.tls", format!("TLS with the authorization server failed: {why}"))
-        },
+        FailureCause::Unreachable(why) => unavailable(
+            TokenClass::Retry,
+            &diagnosis::NET_DNS,
+            format!("the authorization server cannot be reached: {why}"),
+        ),
+        FailureCause::Tls(why) => unavailable(
+            TokenClass::Retry,
+            &diagnosis::NET_TLS,
+            format!("TLS with the authorization server failed: {why}"),
+        ),
         FailureCause::Ambiguous(why) => unavailable(
             TokenClass::RetryAtOnce,
-            "net.ambiguous",
+            &diagnosis::NET_AMBIGUOUS,
             format!("the request was sent and its answer was lost: {why}"),
         ),
-        FailureCause::InsecureUrl(_) => Judgement {
-            class: TokenClass::Misconfigured,
-            kind: Kind::OauthMisconfigured,
-            diagnosis: "net.tls",
-            message: failure.cause.to_string(),
-            hint: SHOW_CLIENT,
-        },
-        FailureCause::Redirect(_) => bad("http.redirect", failure.cause.to_string()),
-        FailureCause::NotJson(_) => bad("http.html", failure.cause.to_string()),
-        FailureCause::TooLarge => bad("http.toobig", failure.cause.to_string()),
-        FailureCause::Unusable(_) => bad("shape.no_token", failure.cause.to_string()),
+        FailureCause::InsecureUrl(_) => Judgement::new(
+            TokenClass::Misconfigured,
+            Kind::OauthMisconfigured,
+            &diagnosis::NET_TLS,
+            failure.cause.to_string(),
+        ),
+        FailureCause::Redirect(_) => bad(&diagnosis::HTTP_REDIRECT),
+        FailureCause::NotJson(_) => bad(&diagnosis::HTTP_HTML),
+        FailureCause::TooLarge => bad(&diagnosis::HTTP_TOOBIG),
+        FailureCause::Unusable(_) => bad(&diagnosis::SHAPE_NO_TOKEN),
         FailureCause::Status(status) => by_status(*status),
         FailureCause::Refused(error) => refused(failure, error, asked_with),
     }
 }
 
 fn by_status(status: u16) -> Judgement {
-    let (class, kind, diagnosis, hint) = match status {
-        404 | 405 | 410 => (TokenClass::Misconfigured, Kind::OauthMisconfigured, "http.404", SHOW_CLIENT),
-        408 | 425 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.408", None),
-        429 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.429", None),
-        401 => (TokenClass::InvalidClient, Kind::OauthInvalidClient, "tk.invalid_client", NEW_SECRET),
-        500..=599 => (TokenClass::Retry, Kind::OauthProviderUnavailable, "http.5xx", None),
-        _ => (TokenClass::Retry, Kind::OauthBadResponse, "http.html", SHOW_CLIENT),
+    let (class, kind, diagnosis) = match status {
+        404 | 405 | 410 => (TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::HTTP_404),
+        408 | 425 => (TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::HTTP_408),
+        429 => (TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::HTTP_429),
+        401 => (TokenClass::InvalidClient, Kind::OauthInvalidClient, &diagnosis::TK_INVALID_CLIENT),
+        500..=599 => (TokenClass::Retry, Kind::OauthProviderUnavailable, &diagnosis::HTTP_5XX),
+        _ => (TokenClass::Retry, Kind::OauthBadResponse, &diagnosis::HTTP_HTML),
     };
-    Judgement {
-        class,
-        kind,
-        diagnosis,
-        message: format!("the authorization server answered with HTTP status {status}"),
-        hint,
-    }
+    Judgement::new(class, kind, diagnosis, format!("the authorization server answered with HTTP status {status}"))
 }
 
 fn refused(failure: &TokenFailure, error: &str, asked_with: AskedWith) -> Judgement {
@@ -363,47 +172,24 @@ fn refused(failure: &TokenFailure, error: &str, asked_with: AskedWith) -> Judgem
             ..by_status(failure.provider.status.unwrap_or(503))
         };
     }
-    if let Some(row) = refinement.or_else(|| STANDARD.iter().find(|row| row.matches == error)) {
-        return Judgement {
-            class: row.class,
-            kind: row.kind,
-            diagnosis: row.diagnosis,
-            message: told(error, description, row.says),
-            hint: row.hint,
-        };
+    let known = refinement.or_else(|| STANDARD.iter().find(|row| row.matches == error));
+    if let Some(row) = known {
+        return Judgement::new(row.class, row.kind, row.diagnosis, told(error, description, row.diagnosis.says));
     }
-    let (class, kind, diagnosis, says, hint) = match (error, asked_with) {
-        ("invalid_grant", AskedWith::RefreshToken) => (
-            TokenClass::InvalidGrant,
-            Kind::OauthInvalidGrant,
-            "tk.invalid_grant.rt",
-            "the refresh token was refused",
-            GRANT_AGAIN,
-        ),
-        ("invalid_grant" | "access_denied", AskedWith::Code) => (
-            TokenClass::InvalidGrant,
-            Kind::OauthInvalidGrant,
-            "tk.invalid_grant.code",
-            "the code was refused: too late, used already, or not for this request",
-            GRANT_AGAIN,
-        ),
-        ("invalid_grant" | "access_denied", AskedWith::ClientCredentials) => (
-            TokenClass::Misconfigured,
-            Kind::OauthMisconfigured,
-            "tk.unauthorized_client",
-            "the server gives this client no token",
-            SHOW_CLIENT,
-        ),
+    let (class, kind, diagnosis) = match (error, asked_with) {
+        ("invalid_grant", AskedWith::RefreshToken) => {
+            (TokenClass::InvalidGrant, Kind::OauthInvalidGrant, &diagnosis::TK_INVALID_GRANT_RT)
+        }
+        ("invalid_grant" | "access_denied", AskedWith::Code) => {
+            (TokenClass::InvalidGrant, Kind::OauthInvalidGrant, &diagnosis::TK_INVALID_GRANT_CODE)
+        }
+        ("invalid_grant" | "access_denied", AskedWith::ClientCredentials) => {
+            (TokenClass::Misconfigured, Kind::OauthMisconfigured, &diagnosis::TK_UNAUTHORIZED_CLIENT)
+        }
         // An unknown error proves nothing about the token: keep it and come back.
-        _ => (
-            TokenClass::Retry,
-            Kind::OauthBadResponse,
-            "tk.unknown",
-            "the server gave an error that frankd does not know",
-            SHOW_CLIENT,
-        ),
+        _ => (TokenClass::Retry, Kind::OauthBadResponse, &diagnosis::TK_UNKNOWN),
     };
-    Judgement { class, kind, diagnosis, message: told(error, description, says), hint }
+    Judgement::new(class, kind, diagnosis, told(error, description, diagnosis.says))
 }
 
 /// One sentence with the server's own words in it.

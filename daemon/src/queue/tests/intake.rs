@@ -1,12 +1,20 @@
 //! What is taken, what is refused, and by which name.
 
+use futures::StreamExt as _;
+
 use super::*;
-use frankd_proto::Kind;
 use frankd_proto::methods::message::{Attachment, EnvelopeInput};
+use frankd_proto::{Kind, RpcError};
 
 async fn refused(bench: &Bench, params: SendParams) -> (Kind, Option<String>) {
     let error = bench.submit(params).await.unwrap_err();
     (error.kind(), error.field().map(str::to_owned))
+}
+
+/// A message in pieces of seven octets.
+fn pieces(text: impl AsRef<str>) -> Pieces {
+    let all: Vec<_> = text.as_ref().as_bytes().chunks(7).map(|piece| Ok(piece.to_vec())).collect();
+    futures::stream::iter(all).boxed()
 }
 
 async fn waiting(bench: &Bench) -> u64 {
@@ -59,11 +67,27 @@ async fn raw_mail_arrives_as_given_but_for_its_bcc() {
 async fn octets_beside_the_parameters_are_the_same_message() {
     let bench = shut().await;
     let text = "From: a@x.example\nTo: c@d.example\n\nhello";
-    let receipt = bench.queue.submit_raw(by(1, SendParams::default()), text.into()).await.unwrap();
+    let receipt = bench.queue.submit_raw(by(1, SendParams::default()), pieces(text)).await.unwrap();
     let octets = String::from_utf8(bench.queue.raw(receipt.id, Scope::All).await.unwrap()).unwrap();
     assert!(octets.ends_with("From: a@x.example\r\nTo: c@d.example\r\n\r\nhello\r\n"), "{octets}");
-    let both = bench.queue.submit_raw(by(1, mail(&["c@d.example"])), text.into()).await.unwrap_err();
+    let both = bench.queue.submit_raw(by(1, mail(&["c@d.example"])), pieces(text)).await.unwrap_err();
     assert_eq!((both.kind(), both.field()), (Kind::InvalidParams, Some("message")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_breaks_off_or_is_malformed_leaves_nothing() {
+    let bench = shut().await;
+    let text = "From: a@x.example\r\nTo: c@d.example\r\n\r\nhello\r\n";
+    let broken = RpcError::new(Kind::InvalidRequest, "the body broke off");
+    let cut = futures::stream::iter([Ok(text.as_bytes().to_vec()), Err(broken.clone())]).boxed();
+    let error = bench.queue.submit_raw(by(1, SendParams::default()), cut).await.unwrap_err();
+    assert_eq!(RpcError::from(error).message, broken.message);
+    let malformed = bench.queue.submit_raw(by(1, SendParams::default()), pieces(format!("{text}\0more"))).await;
+    assert_eq!(malformed.unwrap_err().kind(), Kind::MessageInvalid);
+    bench.settings(|settings| settings.limits.message_bytes = 40);
+    let long = bench.queue.submit_raw(by(1, SendParams::default()), pieces(text)).await.unwrap_err();
+    assert!(matches!(long, SubmitError::TooLarge { limit: 40, .. }), "{long:?}");
+    assert_eq!(waiting(&bench).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,13 +208,12 @@ async fn the_same_key_gives_the_same_receipt_and_one_delivery() {
     let bench = bench.crash().await;
     assert_eq!(bench.submit(keyed("one")).await.unwrap().id, first.id);
     assert_eq!(bench.mail.taken().len(), 2);
-    let raw_keyed = |text: &str| {
-        (SendParams { idempotency_key: Some("raw".to_owned()), ..SendParams::default() }, text.as_bytes().to_vec())
-    };
+    let raw_keyed =
+        |text: &str| (SendParams { idempotency_key: Some("raw".to_owned()), ..SendParams::default() }, text.to_owned());
     let (params, body) = raw_keyed("From: a@x.example\nTo: c@d.example\n\nx");
-    let first = bench.queue.submit_raw(by(1, params), body).await.unwrap();
+    let first = bench.queue.submit_raw(by(1, params), pieces(body)).await.unwrap();
     let (params, body) = raw_keyed("From: a@x.example\nTo: c@d.example\n\ny");
-    assert!(matches!(bench.queue.submit_raw(by(1, params), body).await, Err(SubmitError::IdempotencyConflict)));
+    assert!(matches!(bench.queue.submit_raw(by(1, params), pieces(body)).await, Err(SubmitError::IdempotencyConflict)));
     assert!(!first.duplicate);
 }
 

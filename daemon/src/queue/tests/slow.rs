@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::clock::{ClockExt as _, FakeClock};
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::store::{
-    Accepted, Change, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter, MessagePage, NewMessage, Opened, Reply,
-    Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter, MessagePage,
+    NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 
 #[derive(Debug)]
@@ -93,8 +93,12 @@ impl Store for SlowStore {
         self.inner.messages(filter)
     }
 
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
-        self.inner.body(id)
+    fn write_body(&self, id: MessageId) -> Box<dyn BodyWriter> {
+        self.inner.write_body(id)
+    }
+
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>> {
+        self.inner.read_body(id)
     }
 
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>> {

@@ -13,7 +13,7 @@ use frankd_proto::methods::message::{
 
 use super::{Owners, RegistrationError, Table};
 use crate::policy::access::Reach;
-use crate::queue::{Allowed, Scope, Submit};
+use crate::queue::{Allowed, Pieces, Scope, Submit};
 use crate::rpc::context::CallContext;
 
 /// Longest wait of a long poll.
@@ -22,7 +22,7 @@ const LONGEST_WAIT_S: u32 = 120;
 pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
     methods.on::<Send, _, _>(send)?;
     let owners = Arc::clone(&methods.owners);
-    methods.registrar.intake(move |call, params, body| submit_raw(Arc::clone(&owners), call, params, body));
+    methods.registrar.intake(move |call, params, pieces| submit_raw(Arc::clone(&owners), call, params, pieces));
     methods.on::<Get, _, _>(|owners, call, params: ById| async move {
         let view: MessageView = owners.queue.message(params.id, scope(&call)).await?;
         Ok(view)
@@ -61,9 +61,9 @@ async fn submit_raw(
     owners: Arc<Owners>,
     call: CallContext,
     params: SendParams,
-    body: Vec<u8>,
+    pieces: Pieces,
 ) -> Result<Receipt, RpcError> {
-    Ok(owners.queue.submit_raw(submission(&call, params), body).await?)
+    Ok(owners.queue.submit_raw(submission(&call, params), pieces).await?)
 }
 
 async fn wait(owners: Arc<Owners>, call: CallContext, params: WaitParams) -> Result<MessageView, RpcError> {

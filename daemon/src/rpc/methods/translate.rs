@@ -60,6 +60,9 @@ impl From<ChangeError> for RpcError {
 
 impl From<SubmitError> for RpcError {
     fn from(error: SubmitError) -> Self {
+        if let SubmitError::Broken(error) = error {
+            return *error;
+        }
         let translated = Self::new(error.kind(), with_cause(&error));
         match error.field() {
             Some(field) => translated.field(field),

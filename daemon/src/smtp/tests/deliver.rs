@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::script::{Heard, Stage, envelope};
 use crate::domain::delivery::{Delivery, Fault, Login, RecipientResult, Stage as At, Trouble};
-use crate::smtp::Session;
+use crate::smtp::{InMemory, Session};
 
 const MAIL: &[u8] = b"Subject: hi\r\n\r\nyo\r\n";
 
@@ -17,7 +17,7 @@ fn server(offers: &[&str], then: &[&str]) -> String {
 }
 
 async fn send(session: &mut Session, recipients: &[&str]) -> Delivery {
-    session.deliver(&envelope(recipients), MAIL, async { Ok(()) }).await
+    session.deliver(&envelope(recipients), &mut InMemory::new(MAIL), async { Ok(()) }).await
 }
 
 /// One delivery of [`MAIL`] over a connection of its own.
@@ -240,7 +240,7 @@ async fn what_the_server_cannot_take_is_refused_here() {
     let trouble = delivery.fault.unwrap().trouble;
     assert_eq!(trouble, Trouble::TooLarge { size: 19, limit: 18 });
     for envelope in [eight_bit, utf8, injected, envelope(&["ü@y.example"])] {
-        let delivery = session.deliver(&envelope, b"x", async { Ok(()) }).await;
+        let delivery = session.deliver(&envelope, &mut InMemory::new(b"x"), async { Ok(()) }).await;
         let fault = delivery.fault.unwrap();
         assert!(matches!(fault.trouble, Trouble::Lacking(_)), "{fault:?}");
         assert_eq!(delivery.recipients, [RecipientResult::NotSent]);
@@ -258,7 +258,7 @@ async fn what_the_message_needs_is_declared() {
     let mut session = stage.open(Login::Anonymous).await.unwrap();
     let mut needs = envelope(&["ü@y.example"]);
     (needs.eight_bit, needs.smtputf8) = (true, true);
-    let delivery = session.deliver(&needs, "ü".as_bytes(), async { Ok(()) }).await;
+    let delivery = session.deliver(&needs, &mut InMemory::new("ü".as_bytes()), async { Ok(()) }).await;
     assert_eq!(codes(&delivery), [("sent", 250)]);
     drop(session);
     assert_eq!(stage.heard().await.bodies, ["ü\r\n".as_bytes()]);
@@ -312,7 +312,7 @@ proptest! {
         let heard = runtime.block_on(async {
             let stage = Stage::new(&[&server(&["PIPELINING"], &NEXT)]);
             let mut session = stage.open(Login::Anonymous).await.unwrap();
-            let delivery = session.deliver(&envelope(&["c@y.example"]), &body, async { Ok(()) }).await;
+            let delivery = session.deliver(&envelope(&["c@y.example"]), &mut InMemory::new(&body), async { Ok(()) }).await;
             assert_eq!(codes(&delivery), [("sent", 250)]);
             drop(session);
             stage.heard().await

@@ -4,6 +4,7 @@ use frankd_proto::TlsMode;
 
 use super::script::{Stage, envelope, password, token};
 use crate::domain::delivery::{Login, RecipientResult, Stage as At, Trouble};
+use crate::smtp::InMemory;
 
 const STARTTLS: &str = "
     S: 220 mx.example ESMTP
@@ -36,7 +37,9 @@ const STARTTLS: &str = "
 async fn a_mail_goes_out_by_starttls_and_xoauth2() {
     let stage = Stage::with_tls(&[STARTTLS], TlsMode::Starttls);
     let mut session = stage.open(token(12)).await.unwrap();
-    let delivery = session.deliver(&envelope(&["b@y.example"]), b"Subject: hi\r\n\r\nyo\r\n", async { Ok(()) }).await;
+    let delivery = session
+        .deliver(&envelope(&["b@y.example"]), &mut InMemory::new(b"Subject: hi\r\n\r\nyo\r\n"), async { Ok(()) })
+        .await;
     assert_eq!(delivery.fault, None);
     let [RecipientResult::Sent(reply)] = &delivery.recipients[..] else {
         panic!("{delivery:?}");

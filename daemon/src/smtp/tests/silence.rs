@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::script::{Stage, envelope, token};
 use crate::clock::{Clock as _, ClockExt as _};
 use crate::domain::delivery::{Fault, Login, RecipientResult, Stage as At, Trouble};
+use crate::smtp::InMemory;
 
 const MAIL: &[u8] = b"Subject: hi\r\n\r\nyo\r\n";
 
@@ -32,7 +33,7 @@ async fn attempt(stage: &Stage) -> (Fault, Option<RecipientResult>, u64) {
         Ok(session) => session,
         Err(failure) => return (failure.fault, None, took()),
     };
-    let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(MAIL), async { Ok(()) }).await;
     assert!(!delivery.reusable && !session.is_alive());
     (delivery.fault.expect("no fault"), delivery.recipients.first().cloned(), took())
 }
@@ -102,7 +103,7 @@ async fn garbage_after_the_dot_is_in_doubt() {
 async fn a_relay_that_lost_the_next_server_leaves_it_in_doubt() {
     let world = Stage::new(&[&script(12, "S: 451 4.4.2 lost connection to relay server")]);
     let mut session = world.open(token(12)).await.unwrap();
-    let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(MAIL), async { Ok(()) }).await;
     assert_eq!(delivery.recipients, [RecipientResult::InDoubt]);
     assert!(matches!(delivery.fault, Some(Fault { stage: At::AfterDot, trouble: Trouble::Reply(_) })));
     assert!(delivery.reusable, "the reply was read");
@@ -114,11 +115,11 @@ async fn a_late_reply_is_never_taken_for_another() {
     let late = "!wait 400\nS: 550 no\nS: 250 ok\nS: 354 go\nS: 250 queued";
     let world = Stage::new(&[&script(8, late)]);
     let mut session = world.open(token(12)).await.unwrap();
-    let first = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
+    let first = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(MAIL), async { Ok(()) }).await;
     assert_eq!(first.fault.map(|fault| fault.trouble), Some(Trouble::TimedOut));
     world.clock.sleep(Duration::from_secs(200)).await;
     assert!(!session.is_alive());
-    let second = session.deliver(&envelope(&["c@y.example"]), MAIL, async { Ok(()) }).await;
+    let second = session.deliver(&envelope(&["c@y.example"]), &mut InMemory::new(MAIL), async { Ok(()) }).await;
     assert_eq!(second.recipients, [RecipientResult::NotSent]);
     assert_eq!(second.fault.map(|fault| fault.trouble), Some(Trouble::Closed));
     drop(session);
@@ -130,7 +131,8 @@ async fn a_delivery_that_was_dropped_spoils_its_session() {
     let world = Stage::new(&[&script(8, "!wait 100\nS: 250 ok\n!hold")]);
     let mut session = world.open(token(12)).await.unwrap();
     let message = envelope(&["b@y.example"]);
-    let delivery = session.deliver(&message, MAIL, async { Ok(()) });
+    let mut content = InMemory::new(MAIL);
+    let delivery = session.deliver(&message, &mut content, async { Ok(()) });
     assert!(world.clock.deadline(Duration::from_secs(50), delivery).await.is_err());
     assert!(!session.is_alive());
 }
@@ -140,7 +142,7 @@ async fn a_failed_mark_keeps_the_dot_back() {
     let world = Stage::new(&[&script(11, "!hold")]);
     let mut session = world.open(token(12)).await.unwrap();
     let mark = async { Err("the disk is full".to_owned()) };
-    let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, mark).await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(MAIL), mark).await;
     assert_eq!(delivery.recipients, [RecipientResult::NotSent]);
     let fault = delivery.fault.unwrap();
     assert_eq!(fault.stage, At::Data);
@@ -155,7 +157,7 @@ async fn a_reply_before_the_dot_answers_no_dot() {
     for (early, code) in [("S: 552 5.3.4 too big", Some(552)), ("S: 250 queued", None), ("s: 25", None)] {
         let world = Stage::new(&[&script(11, early)]);
         let mut session = world.open(token(12)).await.unwrap();
-        let delivery = session.deliver(&envelope(&["b@y.example"]), MAIL, async { Ok(()) }).await;
+        let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(MAIL), async { Ok(()) }).await;
         assert_eq!(delivery.recipients, [RecipientResult::NotSent], "{early}");
         let fault = delivery.fault.unwrap();
         assert_eq!(fault.stage, At::Data);
@@ -175,13 +177,13 @@ async fn a_server_that_reads_no_further_and_one_that_hangs_up_under_the_message(
     for (then, trouble) in [("!wait 1000\n!close", Trouble::TimedOut), ("!wait 1\n!close", Trouble::Closed)] {
         let world = Stage::new(&[&script(11, then)]);
         let mut session = world.open(token(12)).await.unwrap();
-        let delivery = session.deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) }).await;
+        let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(&body), async { Ok(()) }).await;
         assert_eq!(delivery.recipients, [RecipientResult::NotSent]);
         assert_eq!(delivery.fault, Some(Fault { stage: At::Data, trouble }));
     }
     let world = Stage::new(&[&script(11, "!wait 1\nS: 552 5.3.4 enough\n!close")]);
     let mut session = world.open(token(12)).await.unwrap();
-    let delivery = session.deliver(&envelope(&["b@y.example"]), &body, async { Ok(()) }).await;
+    let delivery = session.deliver(&envelope(&["b@y.example"]), &mut InMemory::new(&body), async { Ok(()) }).await;
     let fault = delivery.fault.unwrap();
     assert!(matches!(fault.trouble, Trouble::Reply(reply) if reply.code == 552));
 }

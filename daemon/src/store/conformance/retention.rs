@@ -44,7 +44,7 @@ async fn has_body(store: &dyn Store, id: MessageId) -> Result<bool, Failure> {
 pub async fn the_body_of_a_sent_message_goes_at_once(mut subject: impl Subject) -> Result<(), Failure> {
     for (n, state) in [(1, RecipientState::Sent), (2, RecipientState::Cancelled)] {
         let mut new = sample::new_message(sample::message(n, 1));
-        new.body = vec![b'x'; 10_000];
+        new.body = vec![b'x'; 10_000].into();
         let message = ended(&*subject.store(), new, state, 1).await?;
         assert!(!has_body(&*subject.store(), message.id).await?);
         subject.crash().await?;
@@ -57,7 +57,7 @@ pub async fn the_body_of_a_sent_message_goes_at_once(mut subject: impl Subject) 
 /// It may be asked for: the sender wants to see what was refused.
 pub async fn the_body_of_a_failed_message_stays_for_its_time(mut subject: impl Subject) -> Result<(), Failure> {
     let mut large = sample::new_message(sample::message(2, 1));
-    large.body = vec![b'x'; 10_000];
+    large.body = vec![b'x'; 10_000].into();
     let new = sample::new_message(sample::message(1, 1));
     let small = ended(&*subject.store(), new, RecipientState::Failed, 10).await?;
     let large = ended(&*subject.store(), large, RecipientState::Expired, 10).await?;

@@ -165,7 +165,7 @@ pub fn settled(message: &Message, state: RecipientState, ended_at: Timestamp) ->
 /// `message` on its way in, with a short body that names it and no idempotency key.
 pub fn new_message(message: Message) -> NewMessage {
     NewMessage {
-        body: format!("Subject: {}\r\n\r\nbody of {}\r\n", message.message_id, message.id).into_bytes(),
+        body: format!("Subject: {}\r\n\r\nbody of {}\r\n", message.message_id, message.id).into_bytes().into(),
         event: event(EventType::MessageQueued).object(message.id),
         message,
         idempotency: None,

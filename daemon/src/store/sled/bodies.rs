@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use frankd_proto::MessageId;
 
 use super::keys;
+use crate::store::body::Temporary;
 use crate::store::disk;
-use crate::store::seal::Sealer;
+use crate::store::seal::{BodyOpener, BodySealer, BrokenSeal, Sealer};
 
 /// The largest body that is a record.
 pub(super) const LARGEST_RECORD: usize = 4096;
@@ -29,16 +30,15 @@ pub(super) struct Bodies {
     written: Arc<AtomicU64>,
 }
 
-/// A body that is on the disk under a temporary name. Dropped, it is deleted.
+/// A body on its way to the disk, under a temporary name.
 #[derive(Debug)]
-pub(super) struct Written(PathBuf);
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        // What stays behind is deleted at the next start.
-        let _ = fs::remove_file(&self.0);
-    }
+pub(super) struct Writing {
+    out: BodySealer<BufWriter<File>>,
+    file: Temporary,
 }
+
+/// A body that is read.
+pub(super) type Reading = BodyOpener<File>;
 
 impl Bodies {
     /// Opens the directory, makes it if it is not there, and deletes what an interrupted write left behind.
@@ -52,22 +52,19 @@ impl Bodies {
         Ok(Self { directory: directory.to_owned(), sealer, written: Arc::default() })
     }
 
-    /// Seals, writes and syncs a body.
-    pub(super) fn write(&self, id: MessageId, body: &[u8]) -> io::Result<Written> {
+    /// Begins to write a body.
+    pub(super) fn begin(&self, id: MessageId) -> io::Result<Writing> {
         let serial = self.written.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(INCOMING).join(serial.to_string());
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let written = Written(path);
-        let mut out = BufWriter::with_capacity(128 * 1024, file);
-        self.sealer.seal_body(&keys::body(id), body, &mut out)?;
-        out.flush()?;
-        disk::sync_data(out.get_ref())?;
-        Ok(written)
+        let temporary = Temporary::new(path);
+        let out = self.sealer.seal_body(keys::body(id), BufWriter::with_capacity(128 * 1024, file))?;
+        Ok(Writing { out, file: temporary })
     }
 
     /// Gives a body its name; durable after [`Bodies::sync`].
-    pub(super) fn place(&self, written: &Written, id: MessageId) -> io::Result<()> {
-        fs::rename(&written.0, self.path(id))
+    pub(super) fn place(&self, written: &Temporary, id: MessageId) -> io::Result<()> {
+        fs::rename(written.path(), self.path(id))
     }
 
     /// Makes names and deletions durable.
@@ -75,11 +72,23 @@ impl Bodies {
         disk::sync_directory(&self.directory)
     }
 
-    /// Reads a body; `None` if the seal is broken.
-    pub(super) fn read(&self, id: MessageId) -> io::Result<Option<Vec<u8>>> {
-        let mut file = File::open(self.path(id))?;
+    /// Opens a body.
+    pub(super) fn open_body(&self, id: MessageId) -> io::Result<Result<Reading, BrokenSeal>> {
+        let file = File::open(self.path(id))?;
         let length = file.metadata()?.len();
-        self.sealer.open_body(&keys::body(id), length, &mut file)
+        self.sealer.open_body(keys::body(id), length, file)
+    }
+
+    /// Whether a body is there and no octet of it is wrong.
+    pub(super) fn is_whole(&self, id: MessageId) -> bool {
+        let Ok(Ok(mut reading)) = self.open_body(id) else { return false };
+        loop {
+            match reading.read() {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => return true,
+                Ok(Err(_)) | Err(_) => return false,
+            }
+        }
     }
 
     /// Deletes a body if it is there.
@@ -95,5 +104,20 @@ impl Bodies {
 
     fn path(&self, id: MessageId) -> PathBuf {
         self.directory.join(id.to_string())
+    }
+}
+
+impl Writing {
+    /// Takes the next octets.
+    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.out.write(octets)
+    }
+
+    /// Ends the body and syncs it.
+    pub(super) fn finish(self) -> io::Result<Temporary> {
+        let mut out = self.out.finish()?;
+        out.flush()?;
+        disk::sync_data(out.get_ref())?;
+        Ok(self.file)
     }
 }

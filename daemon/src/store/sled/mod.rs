@@ -12,6 +12,7 @@ mod draft;
 mod kept;
 mod keys;
 mod messages;
+mod octets;
 mod pages;
 mod reader;
 mod recover;
@@ -42,13 +43,12 @@ use self::writer::{Call, Shared};
 use super::disk;
 use super::seal::MasterKey;
 use super::{
-    Accepted, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewMessage, Opened, Reply, Retention,
-    Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewBody,
+    NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::clock::SharedClock;
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::entropy::SharedEntropy;
-use crate::fail_point;
 
 pub use self::recover::{RecoverError, Recovered, recover};
 pub use self::start::OpenError;
@@ -178,14 +178,24 @@ impl Store for SledStore {
                 return Err(StoreError::Full);
             }
             let id = new.message.id;
-            let place = if new.body.len() > bodies::LARGEST_RECORD { BodyPlace::File } else { BodyPlace::Record };
+            let body = match new.body {
+                NewBody::Octets(octets) if octets.len() > bodies::LARGEST_RECORD => {
+                    let mut writer = self.write_body(id);
+                    writer.write(octets).await?;
+                    writer.finish().await?
+                }
+                body => body,
+            };
+            let (place, octets, file) = match body {
+                NewBody::Octets(octets) => (BodyPlace::Record, octets, None),
+                NewBody::File(file) => (BodyPlace::File, Vec::new(), Some(file)),
+            };
             let kept = Kept {
                 message: new.message,
                 body: Some(place),
                 submitted: new.idempotency.as_ref().map(calls::submitted_by),
             };
-            let body = if place == BodyPlace::Record { &*new.body } else { &[] };
-            let plain = messages::accepted(&kept, body)?;
+            let plain = messages::accepted(&kept, &octets)?;
             let incoming = Incoming {
                 sealed: self.sealer.seal(&keys::accepted(id), &plain),
                 kept,
@@ -194,16 +204,6 @@ impl Store for SledStore {
                 max_of_uid: new.max_of_uid,
                 event: new.event,
             };
-            let mut file = None;
-            if place == BodyPlace::File {
-                let bodies = self.bodies.clone();
-                let write = move || {
-                    let written = bodies.write(id, &new.body).map_err(|e| writer::disk_error(&e))?;
-                    fail_point::hit("store.body_written").map_err(|e| writer::disk_error(&e))?;
-                    Ok(written)
-                };
-                file = Some(blocking(write).await?);
-            }
             let new = Box::new(incoming);
             self.call(|answer| Call::Accept { new, file, answer }).await
         }
@@ -226,8 +226,15 @@ impl Store for SledStore {
         self.read(move |reader| reader.messages(&filter))
     }
 
-    fn body(&self, id: MessageId) -> Reply<'_, Option<Vec<u8>>> {
-        self.read(move |reader| reader.body(id))
+    fn write_body(&self, id: MessageId) -> Box<dyn BodyWriter> {
+        Box::new(octets::Incoming::new(self.bodies.clone(), id))
+    }
+
+    fn read_body(&self, id: MessageId) -> Reply<'_, Option<Box<dyn BodyReader>>> {
+        self.read(move |reader| {
+            let found = reader.body(id)?;
+            Ok(found.map(|found| Box::new(octets::Outgoing::new(id, found)) as Box<dyn BodyReader>))
+        })
     }
 
     fn counts(&self) -> Reply<'_, Vec<(ProfileId, LaneCount)>> {

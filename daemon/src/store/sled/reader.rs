@@ -5,7 +5,7 @@ use std::io;
 use frankd_proto::{MessageId, Priority, ProfileId};
 use serde::de::DeserializeOwned;
 
-use super::bodies::Bodies;
+use super::bodies::{Bodies, Reading};
 use super::kept::Count;
 use super::keys;
 use super::messages::{self, BodyPlace, Kept};
@@ -75,9 +75,8 @@ impl Reader {
         Ok(page)
     }
 
-    pub(super) fn body(&self, id: MessageId) -> Result<Option<Vec<u8>>, StoreError> {
-        let damaged = |cause: &str| StoreError::Damaged { record: Record::Body(id), cause: cause.to_owned() };
-        let mut lost = damaged("it is not there");
+    pub(super) fn body(&self, id: MessageId) -> Result<Option<FoundBody>, StoreError> {
+        let mut lost = damaged_body(id, "it is not there");
         for _ in 0..TRIES {
             let Some(place) = self.kept(id)?.and_then(|kept| kept.body) else {
                 return Ok(None);
@@ -85,14 +84,14 @@ impl Reader {
             match place {
                 BodyPlace::Record => {
                     if let Some(body) = messages::body(&self.pages, id)? {
-                        return Ok(Some(body));
+                        return Ok(Some(FoundBody::Octets(body)));
                     }
                 }
-                BodyPlace::File => match self.bodies.read(id) {
-                    Ok(Some(body)) => return Ok(Some(body)),
-                    Ok(None) => lost = damaged("its seal is broken"),
+                BodyPlace::File => match self.bodies.open_body(id) {
+                    Ok(Ok(reading)) => return Ok(Some(FoundBody::File(reading))),
+                    Ok(Err(broken)) => lost = damaged_body(id, &broken.to_string()),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => lost = damaged(&error.to_string()),
+                    Err(error) => lost = damaged_body(id, &error.to_string()),
                 },
             }
             // It may have gone since its message was read: the message is read again.
@@ -187,4 +186,14 @@ impl Reader {
         let records = keys.iter().map(|key| self.pages.record(key));
         records.filter_map(Result::transpose).collect()
     }
+}
+
+/// The octets of a message, where they were found.
+pub(super) enum FoundBody {
+    Octets(Vec<u8>),
+    File(Reading),
+}
+
+pub(super) fn damaged_body(id: MessageId, cause: &str) -> StoreError {
+    StoreError::Damaged { record: Record::Body(id), cause: cause.to_owned() }
 }

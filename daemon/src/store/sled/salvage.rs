@@ -80,7 +80,7 @@ impl Salvage {
                         let body = messages::body(pages, id).ok().flatten()?;
                         Some((kept, Some(body)))
                     }
-                    BodyPlace::File => bodies.read(id).ok().flatten().map(|_| (kept, None)),
+                    BodyPlace::File => bodies.is_whole(id).then_some((kept, None)),
                 }
             })
         })

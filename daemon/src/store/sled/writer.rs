@@ -16,7 +16,7 @@ use frankd_proto::{MessageId, ProfileId};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
-use super::bodies::{Bodies, Written};
+use super::bodies::Bodies;
 use super::calls::Incoming;
 use super::draft::{Draft, Effects, State, registry};
 use super::keys;
@@ -26,6 +26,7 @@ use super::stamp::Stamp;
 use crate::clock::{Instant, SharedClock};
 use crate::domain::{Message, NewEvent};
 use crate::fail_point;
+use crate::store::Temporary;
 use crate::store::disk::{self, Layout, Lock};
 use crate::store::mirror::{self, Mirror, Prepared};
 use crate::store::{Accepted, Change, Retention, StoreError};
@@ -47,7 +48,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A call on its way to the writer.
 pub(super) enum Call {
     Commit { changes: Vec<Change>, events: Vec<NewEvent>, answer: Answer<u64> },
-    Accept { new: Box<Incoming>, file: Option<Written>, answer: Answer<Accepted> },
+    Accept { new: Box<Incoming>, file: Option<Arc<Temporary>>, answer: Answer<Accepted> },
     Claim { profile: ProfileId, now: Timestamp, limit: usize, answer: Answer<Vec<Message>> },
     Sweep { retention: Retention, answer: Answer<bool> },
     Close { answer: Answer<()> },
@@ -211,7 +212,8 @@ impl Writer {
                     Err(error) => drop(answer.send(Err(error))),
                 }
             }
-            Call::Accept { new, file, answer } => match refused.map_or_else(|| self.accept(*new, file.as_ref()), Err) {
+            Call::Accept { new, file, answer } => match refused.map_or_else(|| self.accept(*new, file.as_deref()), Err)
+            {
                 Ok(accepted) => pending.after_sync.push(later(answer, accepted)),
                 Err(error) => drop(answer.send(Err(error))),
             },
@@ -263,7 +265,7 @@ impl Writer {
         Ok((seq, effects, prepared))
     }
 
-    fn accept(&mut self, new: Incoming, file: Option<&Written>) -> Result<Accepted, StoreError> {
+    fn accept(&mut self, new: Incoming, file: Option<&Temporary>) -> Result<Accepted, StoreError> {
         let id = new.kept.message.id;
         let mut draft = Draft::new(&mut self.overlay, &self.state);
         let accepted = draft.accept(new)?;

@@ -1,11 +1,10 @@
 //! What is known of mail servers' replies, and the words for it.
 //!
-//! Ids that begin with `sm.` are those of the error taxonomy; the others are frankd's own. In texts `{detail}` stands for
-//! what happened in the server's own words, `{profile}`, `{username}`, `{host}`, `{port}` for the profile's values, and
-//! `{account}`, `{audience}` for what the token says of itself.
+//! The words themselves are those of the diagnosis, unless a verdict needs more exact ones.
 
 use std::time::Duration;
 
+use frankd_proto::diagnosis::{self, Diagnosis};
 use frankd_proto::{HoldReason, Kind};
 
 use super::{Lasting, Refresh, Scope, Who};
@@ -113,17 +112,23 @@ pub(super) const ROWS: &[Row] = &[
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-const fn verdict(diagnosis: &'static str, scope: Scope, lasting: Lasting, kind: Kind, says: &'static str) -> Verdict {
+const fn verdict(diagnosis: &'static Diagnosis, scope: Scope, lasting: Lasting, kind: Kind) -> Verdict {
     let hold = match scope {
         Scope::Recipient | Scope::Message => None,
         Scope::Profile => Some(HoldReason::AuthRefused),
         Scope::Client => Some(HoldReason::ClientFault),
         Scope::Host => Some(HoldReason::HostFault),
     };
-    Verdict { diagnosis, scope, lasting, hold, refresh: Refresh::Never, kind, says, hint: None }
+    let Diagnosis { id, says, fix, .. } = *diagnosis;
+    Verdict { diagnosis: id, scope, lasting, hold, refresh: Refresh::Never, kind, says, hint: fix }
 }
 
 impl Verdict {
+    const fn says(mut self, says: &'static str) -> Self {
+        self.says = says;
+        self
+    }
+
     const fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
@@ -141,291 +146,115 @@ impl Verdict {
 }
 
 /// A token that was refused.
-const fn refused(diagnosis: &'static str, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Profile, Lasting::UntilPerson, Kind::SmtpAuthRejected, says).refresh(Refresh::Once)
+const fn refused(diagnosis: &'static Diagnosis) -> Verdict {
+    verdict(diagnosis, Scope::Profile, Lasting::UntilPerson, Kind::SmtpAuthRejected).refresh(Refresh::Once)
 }
 
 /// A limit of the account.
-const fn limit(diagnosis: &'static str, lasting: Lasting, kind: Kind, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Profile, lasting, kind, says).hold(Some(HoldReason::AccountLimit))
+const fn limit(diagnosis: &'static Diagnosis, lasting: Lasting, kind: Kind) -> Verdict {
+    verdict(diagnosis, Scope::Profile, lasting, kind).hold(Some(HoldReason::AccountLimit))
 }
 
 /// A login that only a person can mend.
-const fn login(diagnosis: &'static str, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Profile, Lasting::UntilPerson, Kind::SmtpAuthRejected, says)
+const fn login(diagnosis: &'static Diagnosis) -> Verdict {
+    verdict(diagnosis, Scope::Profile, Lasting::UntilPerson, Kind::SmtpAuthRejected)
 }
 
-const fn host(diagnosis: &'static str, kind: Kind, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Host, Lasting::Temporary, kind, says)
+const fn host(diagnosis: &'static Diagnosis, kind: Kind) -> Verdict {
+    verdict(diagnosis, Scope::Host, Lasting::Temporary, kind)
 }
 
-const fn host_until_person(diagnosis: &'static str, kind: Kind, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Host, Lasting::UntilPerson, kind, says)
+const fn host_until_person(diagnosis: &'static Diagnosis, kind: Kind) -> Verdict {
+    verdict(diagnosis, Scope::Host, Lasting::UntilPerson, kind)
 }
 
-const fn message(diagnosis: &'static str, lasting: Lasting, kind: Kind, says: &'static str) -> Verdict {
-    verdict(diagnosis, Scope::Message, lasting, kind, says)
+const fn message(diagnosis: &'static Diagnosis, lasting: Lasting, kind: Kind) -> Verdict {
+    verdict(diagnosis, Scope::Message, lasting, kind)
 }
 
 // The way to the server.
 
-pub(super) const UNRESOLVED: Verdict =
-    host("smtp.dns", Kind::SmtpConnect, "the name {host} gives no address: {detail}")
-        .hint("frankctl profile show {profile}");
-pub(super) const UNREACHABLE: Verdict =
-    host("smtp.unreachable", Kind::SmtpConnect, "{host} cannot be reached on port {port}: {detail}")
-        .hint("check host, port and firewall: `frankctl profile show {profile}`");
-pub(super) const TLS_FAILED: Verdict =
-    host("smtp.tls_failed", Kind::SmtpTls, "TLS with {host} on port {port} failed: {detail}");
-pub(super) const UNTRUSTED: Verdict =
-    host_until_person("smtp.certificate", Kind::SmtpTls, "the certificate of {host} is not trusted: {detail}").hint(
-        "if the server has a certificate of your own authority: `frankctl profile update {profile} --ca-bundle ca.pem`",
-    );
-pub(super) const NOT_IMPLICIT: Verdict = host_until_person(
-    "smtp.tls_mode",
-    Kind::SmtpTls,
-    "port {port} of {host} begins in plaintext, and the profile begins with TLS: {detail}",
-)
-.hint("frankctl profile update {profile} --tls starttls --smtp-port 587");
-pub(super) const NOT_STARTTLS: Verdict = host_until_person(
-    "smtp.tls_mode",
-    Kind::SmtpTls,
-    "port {port} of {host} begins with TLS, and the profile begins in plaintext: {detail}",
-)
-.hint("frankctl profile update {profile} --tls implicit --smtp-port 465");
-pub(super) const NO_STARTTLS: Verdict = host_until_person(
-    "smtp.no_starttls",
-    Kind::SmtpTls,
-    "no TLS with {host}: {detail}",
-)
-.hint(
-    "if the port speaks TLS from the first octet: `frankctl profile update {profile} --tls implicit --smtp-port 465`",
-);
-pub(super) const STARTTLS_REFUSED: Verdict =
-    host("smtp.starttls_refused", Kind::SmtpTls, "{host} refused to begin TLS: {detail}");
-pub(super) const INJECTED: Verdict =
-    host_until_person("smtp.injected", Kind::SmtpTls, "the conversation with {host} was tampered with: {detail}");
-pub(super) const GREETED_BADLY: Verdict =
-    host("smtp.greeting", Kind::SmtpTempFailure, "{host} takes no mail now: {detail}");
-pub(super) const EHLO_NAME: Verdict =
-    host_until_person("smtp.ehlo_name", Kind::SmtpTempFailure, "{host} refused the name given in EHLO: {detail}")
-        .hint("give a name that the DNS knows: `frankctl profile update {profile} --ehlo-name mail.example.org`");
-pub(super) const CLOSING: Verdict =
-    host("smtp.closing", Kind::SmtpTempFailure, "{host} is closing the connection: {detail}");
-pub(super) const LOST: Verdict = host("smtp.lost", Kind::SmtpConnect, "{host} went away: {detail}");
-pub(super) const PROTOCOL: Verdict =
-    host("smtp.protocol", Kind::SmtpTempFailure, "{host} does not speak SMTP as it should: {detail}");
+pub(super) const UNRESOLVED: Verdict = host(&diagnosis::SMTP_DNS, Kind::SmtpConnect);
+pub(super) const UNREACHABLE: Verdict = host(&diagnosis::SMTP_UNREACHABLE, Kind::SmtpConnect);
+pub(super) const TLS_FAILED: Verdict = host(&diagnosis::SMTP_TLS_FAILED, Kind::SmtpTls);
+pub(super) const UNTRUSTED: Verdict = host_until_person(&diagnosis::SMTP_CERTIFICATE, Kind::SmtpTls);
+pub(super) const NOT_IMPLICIT: Verdict = host_until_person(&diagnosis::SMTP_TLS_MODE, Kind::SmtpTls)
+    .says("port {port} of {host} begins in plaintext, and the profile begins with TLS: {detail}")
+    .hint("frankctl profile update {profile} --tls starttls --smtp-port 587");
+pub(super) const NOT_STARTTLS: Verdict = host_until_person(&diagnosis::SMTP_TLS_MODE, Kind::SmtpTls)
+    .says("port {port} of {host} begins with TLS, and the profile begins in plaintext: {detail}")
+    .hint("frankctl profile update {profile} --tls implicit --smtp-port 465");
+pub(super) const NO_STARTTLS: Verdict = host_until_person(&diagnosis::SMTP_NO_STARTTLS, Kind::SmtpTls);
+pub(super) const STARTTLS_REFUSED: Verdict = host(&diagnosis::SMTP_STARTTLS_REFUSED, Kind::SmtpTls);
+pub(super) const INJECTED: Verdict = host_until_person(&diagnosis::SMTP_INJECTED, Kind::SmtpTls);
+pub(super) const GREETED_BADLY: Verdict = host(&diagnosis::SMTP_GREETING, Kind::SmtpTempFailure);
+pub(super) const EHLO_NAME: Verdict = host_until_person(&diagnosis::SMTP_EHLO_NAME, Kind::SmtpTempFailure);
+pub(super) const CLOSING: Verdict = host(&diagnosis::SMTP_CLOSING, Kind::SmtpTempFailure);
+pub(super) const LOST: Verdict = host(&diagnosis::SMTP_LOST, Kind::SmtpConnect);
+pub(super) const PROTOCOL: Verdict = host(&diagnosis::SMTP_PROTOCOL, Kind::SmtpTempFailure);
 
 // The login.
 
-pub(super) const TOKEN_REFUSED: Verdict =
-    refused("smtp.token_refused", "{host} refused the token of {username}: {detail}")
-        .hint("grant again, signed in as {username}: `frankctl grant {profile}`");
-pub(super) const CHALLENGED: Verdict = refused("sm.334", "{host} refused the token of {username}: {detail}").hint(
-    "the token is another user's, revoked, or lacks a scope; grant again as {username}: `frankctl grant {profile}`",
-);
-pub(super) const GOOGLE: Verdict = refused(
-    "sm.535_5_7_8",
-    "{host} refused the token: it is not for {username}, or lacks the scope https://mail.google.com/: {detail}",
-)
-.hint("frankctl grant {profile}");
-pub(super) const EXCHANGE: Verdict = refused(
-    "sm.535_5_7_3",
-    "Exchange refused the token of {username}: wrong account, audience or scope, or SMTP AUTH is off: {detail}",
-)
-.hint("grant again, signed in as {username}, never as a shared mailbox: `frankctl grant {profile}`");
-pub(super) const APP_NOT_REGISTERED: Verdict = refused(
-    "smtp.app_not_registered",
-    "Exchange does not let this app log in as {username}: {detail}",
-)
-.hint(
-    "in Exchange: New-ServicePrincipal with the object id of the ENTERPRISE application (not of the app registration), \
-     Add-MailboxPermission FullAccess and Add-RecipientPermission SendAs for {username}; it takes up to 30 minutes",
-);
-pub(super) const AUDIENCE: Verdict = login(
-    "smtp.token_audience",
-    "the token is for {audience}, and SMTP needs one for outlook.office.com: {detail}",
-)
-.hint(
-    "bare scope names mean Graph: `frankctl profile update {profile} --scope https://outlook.office.com/SMTP.Send \
-     --scope offline_access --confirm`, then `frankctl grant {profile}`",
-);
-pub(super) const ACCOUNT: Verdict = login(
-    "smtp.token_account",
-    "the token belongs to {account}, and the profile logs in as {username}: {detail}",
-)
-.hint("grant again, signed in as {username}: `frankctl grant {profile}`; or `frankctl profile update {profile} --username {account}`");
-pub(super) const APP_ROLE: Verdict = verdict(
-    "smtp.app_role",
-    Scope::Client,
-    Lasting::UntilPerson,
-    Kind::SmtpAuthRejected,
-    "the app's token has no role SMTP.SendAsApp: {detail}",
-)
-.hint("in Entra: add the application permission SMTP.SendAsApp of Office 365 Exchange Online, and grant admin consent");
-pub(super) const TOKEN_MARGIN: Verdict = verdict(
-    "sm.501_hve",
-    Scope::Profile,
-    Lasting::Temporary,
-    Kind::SmtpAuthRejected,
-    "{host} wants a token that lives longer: {detail}",
-)
-.refresh(Refresh::Once)
-.hint("frankctl profile update {profile} --min-valid 11m");
-pub(super) const TOO_LONG: Verdict =
-    login("sm.12288", "the credentials are longer than {host} reads in one line: {detail}");
-pub(super) const PASSWORD_REFUSED: Verdict =
-    login("smtp.password_refused", "{host} refused user name or password of {username}: {detail}")
-        .hint("frankctl profile update {profile} --password-stdin");
-pub(super) const APP_PASSWORD: Verdict =
-    login("smtp.app_password", "{host} wants an app password, or OAuth2, for {username}: {detail}")
-        .hint("frankctl profile update {profile} --password-stdin");
-pub(super) const PASSWORDS_OFF: Verdict = login("sm.550_5_7_30", "{host} takes no passwords any more: {detail}")
-    .hint("make it an OAuth2 profile, by the name of your client: `frankctl profile update {profile} --kind oauth2_smtp --client m365`");
-pub(super) const SMTP_AUTH_OFF: Verdict = limit(
-    "sm.535_5_7_139",
-    Lasting::For(HOUR),
-    Kind::SmtpAuthRejected,
-    "sending by SMTP is switched off for {username}, although the login is right: {detail}",
-)
-.hint("in Exchange: Set-CASMailbox {username} -SmtpClientAuthenticationDisabled $false, or the switch of the tenant");
-pub(super) const BLOCKED_BY_POLICY: Verdict = limit(
-    "sm.535_sd",
-    Lasting::For(HOUR),
-    Kind::SmtpAuthRejected,
-    "the organization's security defaults or Conditional Access block this login: {detail}",
-)
-.hint("use an OAuth2 profile, or have an administrator use Conditional Access in place of security defaults");
-pub(super) const TLS_REQUIRED: Verdict = login("smtp.tls_required", "{host} takes no login without TLS: {detail}")
-    .hint("frankctl profile update {profile} --tls starttls --smtp-port 587");
-pub(super) const MECHANISM_REFUSED: Verdict =
-    login("smtp.mechanism", "{host} does not take this way of logging in: {detail}")
-        .hint("frankctl profile show {profile}");
-pub(super) const MECHANISM: Verdict =
-    login("smtp.mechanism", "no way to log in to {host}: {detail}").hint("frankctl profile show {profile}");
-pub(super) const PLAINTEXT: Verdict = login("smtp.plaintext", "no login to {host}: {detail}")
-    .hint("frankctl profile update {profile} --tls starttls --smtp-port 587");
-pub(super) const LOGIN_RATE: Verdict = limit(
-    "smtp.login_rate",
-    Lasting::For(Duration::from_secs(15 * 60)),
-    Kind::SmtpTempFailure,
-    "{host} limits logins, not messages: {detail}",
-);
-pub(super) const LOGIN_LATER: Verdict = verdict(
-    "sm.454",
-    Scope::Profile,
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} cannot check the login now: {detail}",
-)
-.refresh(Refresh::NearItsEnd);
-pub(super) const NOT_LOGGED_IN: Verdict = refused("smtp.not_logged_in", "{host} says that nobody logged in: {detail}")
-    .hint("frankctl profile show {profile}");
+pub(super) const TOKEN_REFUSED: Verdict = refused(&diagnosis::SMTP_TOKEN_REFUSED);
+pub(super) const CHALLENGED: Verdict = refused(&diagnosis::SM_334);
+pub(super) const GOOGLE: Verdict = refused(&diagnosis::SM_535_5_7_8);
+pub(super) const EXCHANGE: Verdict = refused(&diagnosis::SM_535_5_7_3);
+pub(super) const APP_NOT_REGISTERED: Verdict = refused(&diagnosis::SMTP_APP_NOT_REGISTERED);
+pub(super) const AUDIENCE: Verdict = login(&diagnosis::SMTP_TOKEN_AUDIENCE);
+pub(super) const ACCOUNT: Verdict = login(&diagnosis::SMTP_TOKEN_ACCOUNT);
+pub(super) const APP_ROLE: Verdict =
+    verdict(&diagnosis::SMTP_APP_ROLE, Scope::Client, Lasting::UntilPerson, Kind::SmtpAuthRejected);
+pub(super) const TOKEN_MARGIN: Verdict =
+    verdict(&diagnosis::SM_501_HVE, Scope::Profile, Lasting::Temporary, Kind::SmtpAuthRejected).refresh(Refresh::Once);
+pub(super) const TOO_LONG: Verdict = login(&diagnosis::SM_12288);
+pub(super) const PASSWORD_REFUSED: Verdict = login(&diagnosis::SMTP_PASSWORD_REFUSED);
+pub(super) const APP_PASSWORD: Verdict = login(&diagnosis::SMTP_APP_PASSWORD);
+pub(super) const PASSWORDS_OFF: Verdict = login(&diagnosis::SM_550_5_7_30);
+pub(super) const SMTP_AUTH_OFF: Verdict = limit(&diagnosis::SM_535_5_7_139, Lasting::For(HOUR), Kind::SmtpAuthRejected);
+pub(super) const BLOCKED_BY_POLICY: Verdict = limit(&diagnosis::SM_535_SD, Lasting::For(HOUR), Kind::SmtpAuthRejected);
+pub(super) const TLS_REQUIRED: Verdict = login(&diagnosis::SMTP_TLS_REQUIRED);
+pub(super) const MECHANISM_REFUSED: Verdict = login(&diagnosis::SMTP_MECHANISM);
+pub(super) const MECHANISM: Verdict = login(&diagnosis::SMTP_MECHANISM).says("no way to log in to {host}: {detail}");
+pub(super) const PLAINTEXT: Verdict = login(&diagnosis::SMTP_PLAINTEXT);
+pub(super) const LOGIN_RATE: Verdict =
+    limit(&diagnosis::SMTP_LOGIN_RATE, Lasting::For(Duration::from_secs(15 * 60)), Kind::SmtpTempFailure);
+pub(super) const LOGIN_LATER: Verdict =
+    verdict(&diagnosis::SM_454, Scope::Profile, Lasting::Temporary, Kind::SmtpTempFailure).refresh(Refresh::NearItsEnd);
+pub(super) const NOT_LOGGED_IN: Verdict = refused(&diagnosis::SMTP_NOT_LOGGED_IN);
 
 // The account's limits.
 
-pub(super) const CONNECTIONS: Verdict = verdict(
-    "sm.432",
-    Scope::Profile,
-    Lasting::For(Duration::from_secs(30)),
-    Kind::SmtpTempFailure,
-    "{host} allows fewer connections for {username}; another program may use the account too: {detail}",
-)
-.hold(None)
-.hint("frankctl profile update {profile} --max-connections 2");
-pub(super) const QUOTA_GOOGLE: Verdict = limit(
-    "sm.550_5_4_5",
-    Lasting::For(HOUR),
-    Kind::SmtpTempFailure,
-    "{username} has sent as much as Google allows in 24 hours: {detail}",
-);
-pub(super) const QUOTA_EXCHANGE: Verdict = limit(
-    "smtp.quota",
-    Lasting::For(HOUR),
-    Kind::SmtpTempFailure,
-    "{username} has sent to as many recipients as Exchange allows in a day: {detail}",
-);
-pub(super) const OWN_MAILBOX: Verdict = limit(
-    "smtp.mailbox_full",
-    Lasting::For(HOUR),
-    Kind::SmtpTempFailure,
-    "the mailbox of {username} is full; some servers keep a copy of each sent mail there: {detail}",
-)
-.hint("empty the mailbox, or set a retention policy for its Sent Items");
+pub(super) const CONNECTIONS: Verdict =
+    verdict(&diagnosis::SM_432, Scope::Profile, Lasting::For(Duration::from_secs(30)), Kind::SmtpTempFailure)
+        .hold(None);
+pub(super) const QUOTA_GOOGLE: Verdict = limit(&diagnosis::SM_550_5_4_5, Lasting::For(HOUR), Kind::SmtpTempFailure);
+pub(super) const QUOTA_EXCHANGE: Verdict = limit(&diagnosis::SMTP_QUOTA, Lasting::For(HOUR), Kind::SmtpTempFailure);
+pub(super) const OWN_MAILBOX: Verdict = limit(&diagnosis::SMTP_MAILBOX_FULL, Lasting::For(HOUR), Kind::SmtpTempFailure);
 
 // Sender, recipients, message.
 
-pub(super) const SEND_AS: Verdict = message(
-    "sm.sendas",
-    Lasting::Permanent,
-    Kind::SmtpSenderRejected,
-    "{username} may not send as this From address: {detail}",
-)
-.hint("send from {username} with a Reply-To, or have SendAs granted at the provider");
+pub(super) const SEND_AS: Verdict = message(&diagnosis::SM_SENDAS, Lasting::Permanent, Kind::SmtpSenderRejected);
 pub(super) const SENDER_REFUSED: Verdict =
-    message("smtp.sender_refused", Lasting::Permanent, Kind::SmtpSenderRejected, "{host} refused the sender: {detail}");
-pub(super) const RECIPIENT_REFUSED: Verdict = verdict(
-    "smtp.recipient_refused",
-    Scope::Recipient,
-    Lasting::Permanent,
-    Kind::SmtpRecipientRejected,
-    "{host} refused the recipient: {detail}",
-);
-pub(super) const RECIPIENT_LATER: Verdict = verdict(
-    "smtp.recipient_later",
-    Scope::Recipient,
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} does not take the recipient now: {detail}",
-);
-pub(super) const TOO_MANY: Verdict = verdict(
-    "smtp.too_many_recipients",
-    Scope::Recipient,
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} takes no more recipients at once; the rest goes next: {detail}",
-);
-pub(super) const TOO_BIG: Verdict =
-    message("smtp.too_big", Lasting::Permanent, Kind::MessageTooLarge, "the message is too large for {host}: {detail}");
-pub(super) const OVER_SIZE: Verdict = message(
-    "smtp.over_size",
-    Lasting::Permanent,
-    Kind::MessageTooLarge,
-    "the message is too large for {host}: {detail}",
-);
+    message(&diagnosis::SMTP_SENDER_REFUSED, Lasting::Permanent, Kind::SmtpSenderRejected);
+pub(super) const RECIPIENT_REFUSED: Verdict =
+    verdict(&diagnosis::SMTP_RECIPIENT_REFUSED, Scope::Recipient, Lasting::Permanent, Kind::SmtpRecipientRejected);
+pub(super) const RECIPIENT_LATER: Verdict =
+    verdict(&diagnosis::SMTP_RECIPIENT_LATER, Scope::Recipient, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const TOO_MANY: Verdict =
+    verdict(&diagnosis::SMTP_TOO_MANY_RECIPIENTS, Scope::Recipient, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const TOO_BIG: Verdict = message(&diagnosis::SMTP_TOO_BIG, Lasting::Permanent, Kind::MessageTooLarge);
+pub(super) const OVER_SIZE: Verdict = message(&diagnosis::SMTP_OVER_SIZE, Lasting::Permanent, Kind::MessageTooLarge);
 pub(super) const NOT_OFFERED: Verdict =
-    message("smtp.not_offered", Lasting::Permanent, Kind::SmtpPermFailure, "{host} cannot take the message: {detail}");
+    message(&diagnosis::SMTP_NOT_OFFERED, Lasting::Permanent, Kind::SmtpPermFailure);
 pub(super) const MESSAGE_REFUSED: Verdict =
-    message("smtp.message_refused", Lasting::Permanent, Kind::SmtpPermFailure, "{host} refused the message: {detail}");
-pub(super) const MESSAGE_LATER: Verdict = message(
-    "smtp.message_later",
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} does not take the message now: {detail}",
-);
-pub(super) const OUT_OF_STEP: Verdict = message(
-    "smtp.out_of_step",
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} lost track of the conversation: {detail}",
-);
-pub(super) const LOST_UNDER_MESSAGE: Verdict = message(
-    "smtp.lost_under_message",
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} went away while it got the message, which was surely not sent: {detail}",
-);
-pub(super) const PROTOCOL_UNDER_MESSAGE: Verdict = message(
-    "smtp.protocol",
-    Lasting::Temporary,
-    Kind::SmtpTempFailure,
-    "{host} does not speak SMTP as it should: {detail}",
-);
-pub(super) const IN_DOUBT: Verdict = message(
-    "smtp.lost_after_dot",
-    Lasting::Temporary,
-    Kind::SmtpInDoubt,
-    "{host} may or may not have taken the message: {detail}",
-);
-pub(super) const ABORTED: Verdict =
-    host("smtp.aborted", Kind::Internal, "frankd stopped before the message was sent: {detail}").hold(None);
+    message(&diagnosis::SMTP_MESSAGE_REFUSED, Lasting::Permanent, Kind::SmtpPermFailure);
+pub(super) const MESSAGE_LATER: Verdict =
+    message(&diagnosis::SMTP_MESSAGE_LATER, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const OUT_OF_STEP: Verdict =
+    message(&diagnosis::SMTP_OUT_OF_STEP, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const LOST_UNDER_MESSAGE: Verdict =
+    message(&diagnosis::SMTP_LOST_UNDER_MESSAGE, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const PROTOCOL_UNDER_MESSAGE: Verdict =
+    message(&diagnosis::SMTP_PROTOCOL, Lasting::Temporary, Kind::SmtpTempFailure);
+pub(super) const IN_DOUBT: Verdict = message(&diagnosis::SMTP_LOST_AFTER_DOT, Lasting::Temporary, Kind::SmtpInDoubt);
+pub(super) const ABORTED: Verdict = host(&diagnosis::SMTP_ABORTED, Kind::Internal).hold(None);

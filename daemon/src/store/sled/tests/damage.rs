@@ -55,7 +55,7 @@ async fn filled() -> (tempfile::TempDir, Told) {
         let numbers = run * 30 + 1..=run * 30 + 30;
         let accepts = numbers.map(|n| {
             let mut new = sample::new_message(sample::message(n, 1 + n % 5));
-            new.body = vec![b'x'; 2000];
+            new.body = vec![b'x'; 2000].into();
             disk.store.accept(new)
         });
         futures::future::try_join_all(accepts).await.unwrap();

@@ -19,7 +19,7 @@ fn put_slot(version: u64) -> Change {
 
 fn with_body(n: u32, size: usize) -> NewMessage {
     let mut new = sample::new_message(sample::message(n, 1));
-    new.body = vec![b'x'; size];
+    new.body = vec![b'x'; size].into();
     new
 }
 
@@ -360,8 +360,9 @@ async fn nothing_of_a_secret_lies_open_on_the_disk() {
         vec![put_slot(1), Change::PutClient { client, expected: None }, Change::PutGrant { grant, expected: None }];
     disk.store.commit(changes, Vec::new()).await.unwrap();
     for (n, size) in [(1, 100), (2, 9000)] {
-        let mut new = with_body(n, size);
-        new.body[..16].copy_from_slice(b"a secret subject");
+        let mut body = vec![b'x'; size];
+        body[..16].copy_from_slice(b"a secret subject");
+        let new = NewMessage { body: body.into(), ..with_body(n, size) };
         disk.store.accept(new).await.unwrap();
     }
     disk.store.close().await.unwrap();

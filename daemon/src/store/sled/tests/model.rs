@@ -41,7 +41,7 @@ impl Pair {
         message.priority = Priority::ALL[self.pick(3) as usize];
         message.due_at = sample::at(self.pick(50).into());
         let mut new = sample::new_message(message);
-        new.body = vec![b'x'; self.pick(9000) as usize];
+        new.body = vec![b'x'; self.pick(9000) as usize].into();
         new.max_messages = 25;
         new.max_of_uid = 15;
         new.idempotency = (self.pick(3) == 0).then(|| IdempotencyKey {

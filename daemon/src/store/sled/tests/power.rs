@@ -113,7 +113,7 @@ impl Life {
             };
             let mut new = sample::new_message(sample::message(n, 1));
             let size = [10, 900, 4000, 5000, 70_000][self.pick(5) as usize];
-            new.body = body(n, size);
+            new.body = body(n, size).into();
             store.accept(new).await.unwrap();
             if disk.is_cut() {
                 return;

@@ -24,7 +24,7 @@ async fn filled() -> tempfile::TempDir {
     }
     for (n, size) in [(1, 100), (2, 3000), (3, 9000)] {
         let mut new = sample::new_message(sample::message(n, 1));
-        new.body = vec![b'x'; size];
+        new.body = vec![b'x'; size].into();
         disk.store.accept(new).await.unwrap();
     }
     disk.store.claim(sample::profile_id(1), sample::at(1), 1).await.unwrap();
