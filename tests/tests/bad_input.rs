@@ -255,7 +255,7 @@ async fn withstands(kind: &str, expected: &[&str]) -> Outcome {
     // What else runs on this machine comes and goes: the slower of two looks counts.
     let after = others(&service, UNLOADED)?;
     let unloaded = [before[0].max(after[0]), before[1].max(after[1])];
-    println!("p99 of token.get and message.send {loaded:?}, unloaded {unloaded:?}, {outcomes}");
+    writeln!(io::stdout(), "p99 of token.get, message.send {loaded:?}, unloaded {unloaded:?}, {outcomes}")?;
     for (method, loaded, unloaded) in [("token.get", loaded[0], unloaded[0]), ("message.send", loaded[1], unloaded[1])]
     {
         assert!(loaded <= QUICK.max(unloaded * 5), "p99 of {method} is {loaded:?}, unloaded {unloaded:?}");
