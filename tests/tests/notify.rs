@@ -24,7 +24,7 @@ fn until(ear: &UnixDatagram, wanted: &str) -> Outcome<Vec<String>> {
 /// How many events of a type there are.
 fn events(service: &Service, event: &str) -> Outcome<usize> {
     let shown = service.json(&["events", "--type", event])?;
-    Ok(shown["items"].as_array().map_or(0, Vec::len))
+    Ok(shown["events"].as_array().map_or(0, Vec::len))
 }
 
 #[test]
