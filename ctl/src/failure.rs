@@ -214,7 +214,7 @@ pub(crate) fn fix(kind: Kind, doing: &Doing) -> Option<String> {
             format!("`frankctl client update {client} --client-secret-stdin`")
         }
         Kind::OauthInvalidScope => "`frankctl client presets`".to_owned(),
-        Kind::OauthBadResponse | Kind::OauthMisconfigured | Kind::OauthRedirectUriMismatch => {
+        Kind::OauthBadResponse | Kind::OauthMisconfigured => {
             format!("`frankctl client show {client}`")
         }
         Kind::AccessDenied => "`sudo usermod -aG frankd USER` and a new login, or an [[access]] rule; \
@@ -235,7 +235,7 @@ pub(crate) fn fix(kind: Kind, doing: &Doing) -> Option<String> {
         Kind::RequestBusy | Kind::RequestTooLarge => "`frankctl config show`".to_owned(),
         Kind::MethodNotFound => "`frankctl version`".to_owned(),
         Kind::DaemonShuttingDown => "`frankctl status` tells when it is back".to_owned(),
-        Kind::Internal | Kind::StoreReadOnly | Kind::StoreUnavailable | Kind::DaemonLocked => {
+        Kind::Internal | Kind::StoreReadOnly | Kind::StoreUnavailable => {
             "`journalctl -u frankd` has the cause".to_owned()
         }
         _ => return None,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use frankd_proto::methods::event::{Event, Events as Listed};
 use frankd_proto::{EventType, Name};
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 
 use crate::clock::{ClockExt as _, SharedClock};
 use crate::domain::StoredEvent;
@@ -25,12 +26,15 @@ pub struct Filter {
     pub types: Option<Vec<EventType>>,
     /// Only of this profile; all if absent.
     pub profile: Option<Name>,
+    /// Only at or after this time; of all times if absent.
+    pub since: Option<Timestamp>,
 }
 
 impl Filter {
     fn wants(&self, event: &StoredEvent) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&event.event_type))
             && self.profile.as_ref().is_none_or(|name| event.profile.as_ref() == Some(name))
+            && self.since.is_none_or(|since| event.at >= since)
     }
 }
 
@@ -68,6 +72,25 @@ impl Events {
             }
         }
         Ok(Listed { next_seq: follower.seen(), events, lost })
+    }
+
+    /// The last `count` events after `since`, the oldest first. Reads backwards, as far as it must.
+    pub async fn latest(&self, filter: &Filter, since: u64, count: usize) -> Result<Listed, StoreError> {
+        let last = self.last_seq();
+        let (_, oldest) = self.store.events(since, 1).await?;
+        let floor = since.max(oldest.saturating_sub(1));
+        let mut found = VecDeque::new();
+        let mut end = last;
+        while found.len() < count && end > floor {
+            let begin = end.saturating_sub(PAGE as u64).max(floor);
+            let (page, _) = self.store.events(begin, PAGE).await?;
+            let wanted = page.into_iter().rev().filter(|event| event.seq <= end && filter.wants(event));
+            for event in wanted.take(count - found.len()) {
+                found.push_front(shown(event));
+            }
+            end = begin;
+        }
+        Ok(Listed { events: found.into(), next_seq: last, lost: since > 0 && since + 1 < oldest })
     }
 
     /// Events after `since`, or from now on, as they happen.
