@@ -19,12 +19,16 @@ pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     /// The command line is wrong.
     pub(crate) const USAGE: u8 = 2;
+    /// There is no such thing.
+    pub(crate) const NOT_FOUND: u8 = 3;
     /// The daemon's policy or the socket's mode forbids it.
     pub(crate) const DENIED: u8 = 4;
     /// The daemon cannot be reached.
     pub(crate) const UNREACHABLE: u8 = 5;
     /// A person must act.
     pub(crate) const INTERACTION: u8 = 6;
+    /// It exists, is in use, or is in a state that does not allow this.
+    pub(crate) const CONFLICT: u8 = 7;
     /// Timed out, or still waiting.
     pub(crate) const PENDING: u8 = 8;
     /// Refused for good.
@@ -39,6 +43,9 @@ pub(crate) enum Failure {
     /// What was typed does not fit together.
     #[error("{0}")]
     Usage(String),
+    /// There is no such word here.
+    #[error("{0}")]
+    Unknown(String),
     /// No socket let us in.
     #[error("reach the daemon")]
     Unreachable {
@@ -124,6 +131,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
+            Self::Unknown(_) => exit::NOT_FOUND,
             Self::Unreachable { tried } if tried.iter().any(denied) => exit::DENIED,
             Self::Unreachable { .. } => exit::UNREACHABLE,
             Self::Refused { error, .. } => error.kind().exit_code(),
@@ -141,7 +149,7 @@ impl Failure {
     pub(crate) fn report(&self) -> String {
         let mut out = String::new();
         match self {
-            Self::Usage(message) => line(&mut out, format_args!("error: {message}")),
+            Self::Usage(message) | Self::Unknown(message) => line(&mut out, format_args!("error: {message}")),
             Self::Unreachable { tried } => unreachable(&mut out, tried),
             Self::Refused { doing, error } => refused(&mut out, doing, error),
             Self::Pending { what, next } => {
@@ -159,6 +167,30 @@ impl Failure {
         }
         out
     }
+
+    /// The same for the page of a browser: what happened, and the words of others, in sentences.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        match self {
+            Self::Refused { error, .. } => {
+                sentences.push(sentence(&error.message));
+                let provider = error.data.provider.as_ref().map(provider_words).filter(|words| !words.is_empty());
+                sentences.extend(provider.map(|words| format!("The provider said: {words}")));
+                sentences.extend(error.data.hint.as_ref().map(|hint| format!("What to do: {hint}")));
+            }
+            Self::Unreachable { .. } => sentences.push("frankd cannot be reached.".to_owned()),
+            Self::Usage(what) | Self::Unknown(what) | Self::Pending { what, .. } => sentences.push(sentence(what)),
+            other => sentences.push(format!("frankctl could not {other}.")),
+        }
+        sentences
+    }
+}
+
+/// A clause with a capital at its begin and a stop at its end.
+fn sentence(clause: &str) -> String {
+    let mut characters = clause.trim_end_matches('.').chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
 }
 
 /// What the data of an error tells, line by line: the words of others, the field, the cause, the way out, the kind.
@@ -172,7 +204,10 @@ pub(crate) fn details(out: &mut String, data: &ErrorData, doing: &Doing) {
     if let Some(field) = &data.field {
         fact(out, "field", field);
     }
-    fact(out, "cause", data.kind.explanation());
+    // What is invalid has its cause in the message, beside the field.
+    if data.kind != Kind::ObjectInvalid || data.field.is_none() {
+        fact(out, "cause", data.kind.explanation());
+    }
     match (&data.hint, fix(data.kind, doing)) {
         (Some(hint), _) => fact(out, "fix", hint),
         (None, Some(fix)) => fact(out, "fix", &fix),

@@ -15,7 +15,7 @@ pub(crate) fn run(app: &mut App, args: &Explain) -> Result<u8, Failure> {
         Err(_) => Kind::from_name(error),
     };
     let Some(kind) = kind else {
-        return Err(Failure::Usage(format!("{error:?} is no kind or code of an error")));
+        return Err(Failure::Unknown(format!("{error:?} is no kind or code of an error")));
     };
     match app.format() {
         Format::Table => {
