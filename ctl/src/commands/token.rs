@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use frankd_proto::{Name, TokenState};
 use frankd_proto::methods::token as rpc;
+use frankd_proto::{Name, TokenState};
 
 use super::secret;
 use crate::app::App;

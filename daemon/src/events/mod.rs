@@ -164,3 +164,37 @@ fn shown(event: StoredEvent) -> Event {
     let StoredEvent { seq, at, event_type, profile, client, object, data } = event;
     Event { seq, at, event_type, profile, client, object, data }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock as _, FakeClock};
+    use crate::domain::NewEvent;
+    use crate::store::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latest_events_come_in_order_whatever_is_between_them() {
+        let store = Arc::new(MemoryStore::new());
+        let clock = Arc::new(FakeClock::new());
+        let begin = clock.wall();
+        let at = |seconds| begin + jiff::SignedDuration::from_secs(seconds);
+        // A thousand events over several pages; every hundredth is a sent message.
+        for n in 1..=1000 {
+            let kind = if n % 100 == 0 { EventType::MessageSent } else { EventType::MessageQueued };
+            store.commit(Vec::new(), vec![NewEvent::new(at(n), kind)]).await.unwrap();
+        }
+        let events = Events::new(store, clock);
+        let seqs = |listed: &Listed| listed.events.iter().map(|event| event.seq).collect::<Vec<_>>();
+        let all = Filter::default();
+        let listed = events.latest(&all, 0, 3).await.unwrap();
+        assert_eq!((seqs(&listed), listed.next_seq, listed.lost), (vec![998, 999, 1000], 1000, false));
+        let sent = Filter { types: Some(vec![EventType::MessageSent]), ..Filter::default() };
+        assert_eq!(seqs(&events.latest(&sent, 0, 3).await.unwrap()), [800, 900, 1000]);
+        assert_eq!(seqs(&events.latest(&sent, 0, 50).await.unwrap()).len(), 10, "all there are");
+        assert_eq!(seqs(&events.latest(&sent, 850, 50).await.unwrap()), [900, 1000]);
+        let late = Filter { since: Some(at(999)), ..Filter::default() };
+        assert_eq!(seqs(&events.latest(&late, 0, 50).await.unwrap()), [999, 1000]);
+        assert_eq!(seqs(&events.list(late, 0, 1, Duration::ZERO).await.unwrap()), [999], "the first since then");
+        assert!(events.latest(&all, 1000, 5).await.unwrap().events.is_empty());
+    }
+}
