@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs frankd: two programs, a user, systemd units and a configuration. Doing it again upgrades.
+# Installs frankd: two programs, their manual, a user, systemd units and a configuration. Doing it again upgrades.
 #
 #   install.sh [--prefix DIR] FOLDER   install the programs frankd and frankctl found in FOLDER (prefix: /usr/local)
-#   install.sh [--prefix DIR] --uninstall    stop and remove the programs and units; keep configuration, queue and tokens
+#   install.sh [--prefix DIR] --uninstall    stop and remove the programs, manual and units; keep configuration, queue and tokens
 #   install.sh [--prefix DIR] --purge        the same, and remove configuration, queue, tokens and the user too
 #
 # Works without a running systemd too (in an image, say): then nothing is started.
@@ -50,6 +50,18 @@ install_directories() {
   [ -e /etc/frankd/frankd.toml ] || install -m 0640 -o root -g frankd "$here/frankd.toml" /etc/frankd/frankd.toml
 }
 
+# A page goes to the section that its name ends with.
+install_manual() {
+  for page in "$here"/man/*; do
+    install -D -m 0644 "$page" "$prefix/share/man/man${page##*.}/${page##*/}"
+  done
+}
+
+remove_manual() {
+  rm -f "$prefix/share/man/man1/frankctl.1" "$prefix"/share/man/man1/frankctl-*.1 \
+    "$prefix/share/man/man5/frankd.toml.5" "$prefix/share/man/man8/frankd.8"
+}
+
 # A running program is replaced, not written over.
 install_program() {
   install -D -m 0755 "$folder/$1" "$2.new"
@@ -62,6 +74,9 @@ install_all() {
   done
   install_program frankd "$prefix/sbin/frankd"
   install_program frankctl "$prefix/bin/frankctl"
+  # Of another version pages may be left that this one has not.
+  remove_manual
+  install_manual
   install -D -m 0644 "$here/sysusers.d/frankd.conf" "$prefix/lib/sysusers.d/frankd.conf"
   install -D -m 0644 "$here/tmpfiles.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
   install -d -m 0755 "$prefix/lib/systemd/system"
@@ -89,6 +104,7 @@ remove_all() {
   fi
   for unit in $units; do rm -f "$prefix/lib/systemd/system/$unit"; done
   rm -f "$prefix/sbin/frankd" "$prefix/bin/frankctl" "$prefix/lib/sysusers.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
+  remove_manual
   if running; then
     systemctl daemon-reload
     systemctl --quiet reset-failed $units 2>/dev/null || true

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::pin::Pin;
 
 use frankd_proto::Method;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::args::{Format, Global};
-use crate::failure::{Doing, Failure};
+use crate::failure::{Doing, Failure, exit};
 use crate::host::Locator;
 use crate::io::{Io, read_line};
-use crate::output::{self, Page, Render, Shown};
-use crate::session::{Answer, Request, Session};
+use crate::output::{self, Look, Page, Render, Shown};
+use crate::rehearsal;
+use crate::session::{Answer, Request, Session, unreadable};
 
 /// A command at work: the exit status comes at its end.
 pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<u8, Failure>> + 'a>>;
@@ -49,17 +51,51 @@ impl App {
         Box::pin(self.make(Request::new::<M>(params, doing)))
     }
 
+    /// The same for a method that changes something: with `--dry-run` the call is printed and not made.
+    pub(crate) fn alter<M>(&mut self, params: &M::Params, doing: Doing) -> Run<'_>
+    where
+        M: Method,
+        M::Output: Render + 'static,
+    {
+        Box::pin(self.change(Request::new::<M>(params, doing)))
+    }
+
+    async fn change(&mut self, request: Result<Request, Failure>) -> Result<u8, Failure> {
+        let request = request?;
+        if self.rehearse_raw(request.method, &request.params)? {
+            return Ok(exit::OK);
+        }
+        self.make(Ok(request)).await
+    }
+
+    /// With `--dry-run` prints a call. Says whether it did: then the call is not to be made.
+    pub(crate) fn rehearse<M: Method>(&mut self, params: &M::Params) -> Result<bool, Failure> {
+        let params = to_raw_value(params).map_err(|source| unreadable(M::NAME, source))?;
+        self.rehearse_raw(M::NAME, &params)
+    }
+
+    /// With `--dry-run` prints a call of a method by its name. Says whether it did.
+    pub(crate) fn rehearse_raw(&mut self, method: &str, params: &RawValue) -> Result<bool, Failure> {
+        if !self.global.dry_run {
+            return Ok(false);
+        }
+        let call = rehearsal::call(method, params).map_err(|source| unreadable(method, source))?;
+        self.data(format!("{call}\n").as_bytes())?;
+        self.note("Nothing was sent; whether the daemon would take it is not known.")?;
+        Ok(true)
+    }
+
     /// Makes a prepared call, prints its result; gives the exit status that it means.
     pub(crate) async fn make(&mut self, request: Result<Request, Failure>) -> Result<u8, Failure> {
         let request = request?;
         let session = self.connect().await?;
-        let shown = session.make(&request, self.format(), self.io.clock.now()).await?;
+        let shown = session.make(&request, self.look()).await?;
         self.print_shown(&shown)
     }
 
     /// Prints a result in the format that was asked for; gives the exit status that it means.
     pub(crate) fn print<T: Render>(&mut self, answer: &Answer<T>) -> Result<u8, Failure> {
-        let shown = output::shown(&answer.raw, &answer.value, self.format(), self.io.clock.now());
+        let shown = output::shown(&answer.raw, &answer.value, self.look());
         self.print_shown(&shown)
     }
 
@@ -103,7 +139,12 @@ impl App {
 
     /// An empty page of now.
     pub(crate) fn page(&self) -> Page {
-        Page::new(self.io.clock.now())
+        self.look().page()
+    }
+
+    /// How results are to be shown.
+    pub(crate) fn look(&self) -> Look {
+        Look { format: self.format(), wide: self.global.is_wide(), now: self.io.clock.now() }
     }
 
     /// The output format.
@@ -118,7 +159,7 @@ impl App {
 
     /// Asks before something that cannot be undone. Without a terminal only `--yes` is an answer.
     pub(crate) fn confirm(&mut self, question: &str) -> Result<(), Failure> {
-        if self.global.yes {
+        if self.global.yes || self.global.dry_run {
             return Ok(());
         }
         if !self.may_ask() {

@@ -1,6 +1,6 @@
 //! The only place of frankctl that reads or waits for time.
 //!
-//! Wall time is for people to read ("in 52 min") and for resolving `--at +30m`; waits bound the loopback listener and
+//! Wall time is for people to read ("in 52 min") and for `--since 2h`; waits bound the loopback listener and
 //! pace redraws. Everything that decides about tokens or mail counts in the daemon.
 
 use std::time::Duration;

@@ -19,12 +19,16 @@ pub(crate) mod exit {
     pub(crate) const FAILED: u8 = 1;
     /// The command line is wrong.
     pub(crate) const USAGE: u8 = 2;
+    /// There is no such thing.
+    pub(crate) const NOT_FOUND: u8 = 3;
     /// The daemon's policy or the socket's mode forbids it.
     pub(crate) const DENIED: u8 = 4;
     /// The daemon cannot be reached.
     pub(crate) const UNREACHABLE: u8 = 5;
     /// A person must act.
     pub(crate) const INTERACTION: u8 = 6;
+    /// It exists, is in use, or is in a state that does not allow this.
+    pub(crate) const CONFLICT: u8 = 7;
     /// Timed out, or still waiting.
     pub(crate) const PENDING: u8 = 8;
     /// Refused for good.
@@ -39,6 +43,9 @@ pub(crate) enum Failure {
     /// What was typed does not fit together.
     #[error("{0}")]
     Usage(String),
+    /// There is no such word here.
+    #[error("{0}")]
+    Unknown(String),
     /// No socket let us in.
     #[error("reach the daemon")]
     Unreachable {
@@ -124,6 +131,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
+            Self::Unknown(_) => exit::NOT_FOUND,
             Self::Unreachable { tried } if tried.iter().any(denied) => exit::DENIED,
             Self::Unreachable { .. } => exit::UNREACHABLE,
             Self::Refused { error, .. } => error.data.kind.exit_code(error.data.retryable),
@@ -141,7 +149,7 @@ impl Failure {
     pub(crate) fn report(&self) -> String {
         let mut out = String::new();
         match self {
-            Self::Usage(message) => line(&mut out, format_args!("error: {message}")),
+            Self::Usage(message) | Self::Unknown(message) => line(&mut out, format_args!("error: {message}")),
             Self::Unreachable { tried } => unreachable(&mut out, tried),
             Self::Refused { doing, error } => refused(&mut out, doing, error),
             Self::Pending { what, next } => {
@@ -159,6 +167,30 @@ impl Failure {
         }
         out
     }
+
+    /// The same for the page of a browser: what happened, and the words of others, in sentences.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        match self {
+            Self::Refused { error, .. } => {
+                sentences.push(sentence(&error.message));
+                let provider = error.data.provider.as_ref().map(provider_words).filter(|words| !words.is_empty());
+                sentences.extend(provider.map(|words| format!("The provider said: {words}")));
+                sentences.extend(error.data.hint.as_ref().map(|hint| format!("What to do: {hint}")));
+            }
+            Self::Unreachable { .. } => sentences.push("frankd cannot be reached.".to_owned()),
+            Self::Usage(what) | Self::Unknown(what) | Self::Pending { what, .. } => sentences.push(sentence(what)),
+            other => sentences.push(format!("frankctl could not {other}.")),
+        }
+        sentences
+    }
+}
+
+/// A clause with a capital at its begin and a stop at its end.
+fn sentence(clause: &str) -> String {
+    let mut characters = clause.trim_end_matches('.').chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
 }
 
 /// What the data of an error tells, line by line: the words of others, the field, the cause, the way out, the kind.
@@ -172,10 +204,12 @@ pub(crate) fn details(out: &mut String, data: &ErrorData, doing: &Doing) {
     if let Some(field) = &data.field {
         fact(out, "field", field);
     }
-    if let Some(kind) = data.kind.known() {
+    // What is invalid has its cause in the message, beside the field.
+    let kind = data.kind.known();
+    if let Some(kind) = kind.filter(|kind| *kind != Kind::ObjectInvalid || data.field.is_none()) {
         fact(out, "cause", kind.explanation());
     }
-    match (&data.hint, data.kind.known().and_then(|kind| fix(kind, doing))) {
+    match (&data.hint, kind.and_then(|kind| fix(kind, doing))) {
         (Some(hint), _) => fact(out, "fix", hint),
         (None, Some(fix)) => fact(out, "fix", &fix),
         (None, None) => {}
@@ -219,7 +253,7 @@ pub(crate) fn fix(kind: Kind, doing: &Doing) -> Option<String> {
             format!("`frankctl client update {client} --client-secret-stdin`")
         }
         Kind::OauthInvalidScope => "`frankctl client presets`".to_owned(),
-        Kind::OauthBadResponse | Kind::OauthMisconfigured | Kind::OauthRedirectUriMismatch => {
+        Kind::OauthBadResponse | Kind::OauthMisconfigured => {
             format!("`frankctl client show {client}`")
         }
         Kind::AccessDenied => "`sudo usermod -aG frankd USER` and a new login, or an [[access]] rule; \
@@ -240,7 +274,7 @@ pub(crate) fn fix(kind: Kind, doing: &Doing) -> Option<String> {
         Kind::RequestBusy | Kind::RequestTooLarge => "`frankctl config show`".to_owned(),
         Kind::MethodNotFound => "`frankctl version`".to_owned(),
         Kind::DaemonShuttingDown => "`frankctl status` tells when it is back".to_owned(),
-        Kind::Internal | Kind::StoreReadOnly | Kind::StoreUnavailable | Kind::DaemonLocked => {
+        Kind::Internal | Kind::StoreReadOnly | Kind::StoreUnavailable => {
             "`journalctl -u frankd` has the cause".to_owned()
         }
         _ => return None,

@@ -19,6 +19,7 @@ mod app;
 mod args;
 mod clock;
 mod commands;
+mod completion;
 mod failure;
 mod grant;
 mod host;
@@ -26,6 +27,7 @@ mod human;
 mod io;
 mod output;
 mod reference;
+mod rehearsal;
 mod secrets;
 mod session;
 mod watch;
@@ -37,6 +39,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 pub use crate::clock::Clock;
+pub use crate::completion::complete;
 pub use crate::io::{Io, Terminal};
 pub use crate::reference::{parse_line, reference};
 

@@ -1,9 +1,15 @@
-//! The program: one thread, one runtime, and the exit status of [`frankctl::run`].
+//! The program: a shell that completes a word is answered; else one thread, one runtime, and the exit status of
+//! [`frankctl::run`].
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    match frankctl::complete(std::env::args_os()) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

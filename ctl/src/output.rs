@@ -44,13 +44,15 @@ pub(crate) trait Render {
 pub(crate) struct Page {
     /// The moment that relative times count from.
     pub(crate) now: Timestamp,
+    /// Whether tables have all their columns, and nothing is cut short.
+    pub(crate) wide: bool,
     text: String,
 }
 
 impl Page {
     /// An empty page.
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { now, text: String::new() }
+        Self { now, wide: false, text: String::new() }
     }
 
     /// Adds a line.
@@ -59,13 +61,24 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// Adds a table of which only a wide page has the columns after the first `narrow` ones.
+    pub(crate) fn table_of<const N: usize>(&mut self, narrow: usize, header: [&str; N], rows: Vec<[String; N]>) {
+        let columns = if self.wide { N } else { narrow };
+        let cut = |row: [String; N]| row.into_iter().take(columns).collect();
+        self.columns(&header[..columns.min(N)], rows.into_iter().map(cut).collect());
+    }
+
     /// Adds a table; nothing but the header if there are no rows.
     pub(crate) fn table<const N: usize>(&mut self, header: [&str; N], rows: Vec<[String; N]>) {
+        self.columns(&header, rows.into_iter().map(Vec::from).collect());
+    }
+
+    fn columns(&mut self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(header);
         for row in rows {
-            table.add_row(Row::from(row.map(|cell| one_line(&cell))));
+            table.add_row(Row::from(row.iter().map(|cell| one_line(cell)).collect::<Vec<_>>()));
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
@@ -130,11 +143,29 @@ pub(crate) struct Shown {
     pub(crate) code: u8,
 }
 
-/// Shows a result in a format.
-pub(crate) fn shown(raw: &RawValue, value: &dyn Render, format: Format, now: Timestamp) -> Shown {
-    let text = match format {
+/// How results are to be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// The format.
+    pub(crate) format: Format,
+    /// Whether tables have all their columns.
+    pub(crate) wide: bool,
+    /// The moment that relative times count from.
+    pub(crate) now: Timestamp,
+}
+
+impl Look {
+    /// An empty page.
+    pub(crate) fn page(self) -> Page {
+        Page { wide: self.wide, ..Page::new(self.now) }
+    }
+}
+
+/// Shows a result.
+pub(crate) fn shown(raw: &RawValue, value: &dyn Render, look: Look) -> Shown {
+    let text = match look.format {
         Format::Table => {
-            let mut page = Page::new(now);
+            let mut page = look.page();
             value.page(&mut page);
             page.into_text()
         }

@@ -2,12 +2,10 @@
 
 use frankd_proto::methods::event::SubscribeParams;
 use frankd_proto::{Connection, Kind, Method, RpcError, Subscription};
-use jiff::Timestamp;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::args::Format;
 use crate::failure::{Doing, Failure};
-use crate::output::{self, Render, Shown};
+use crate::output::{self, Look, Render, Shown};
 
 /// A result: exactly what came over the socket, and what it says.
 #[derive(Debug)]
@@ -23,8 +21,10 @@ pub(crate) struct Answer<T> {
 /// One type for all methods, so that the code around a call is there once.
 #[derive(Debug)]
 pub(crate) struct Request {
-    method: &'static str,
-    params: Box<RawValue>,
+    /// The method.
+    pub(crate) method: &'static str,
+    /// Its parameters.
+    pub(crate) params: Box<RawValue>,
     doing: Doing,
     read: fn(&RawValue) -> Result<Box<dyn Render>, serde_json::Error>,
 }
@@ -66,11 +66,11 @@ impl Session {
     }
 
     /// Makes a prepared call; it can be made again.
-    pub(crate) async fn make(&self, request: &Request, format: Format, now: Timestamp) -> Result<Shown, Failure> {
+    pub(crate) async fn make(&self, request: &Request, look: Look) -> Result<Shown, Failure> {
         let Request { method, params, doing, read } = request;
         let raw = self.call_raw(method, params.clone(), doing.clone()).await?;
         let value = read(&raw).map_err(|source| unreadable(method, source))?;
-        Ok(output::shown(&raw, &*value, format, now))
+        Ok(output::shown(&raw, &*value, look))
     }
 
     /// Calls a method by its name.
@@ -89,7 +89,8 @@ impl Session {
     }
 }
 
-fn unreadable(method: &str, source: serde_json::Error) -> Failure {
+/// A text of a method that does not fit the contract.
+pub(crate) fn unreadable(method: &str, source: serde_json::Error) -> Failure {
     Failure::Answer { method: method.to_owned(), source }
 }
 

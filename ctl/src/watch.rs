@@ -41,7 +41,7 @@ async fn repeat(app: &mut App, request: Result<Request, Failure>, pace: Duration
     let mut events = session.subscribe(SubscribeParams::default()).await?;
     let mut first = true;
     loop {
-        let shown = session.make(&request, app.format(), app.io.clock.now()).await?;
+        let shown = session.make(&request, app.look()).await?;
         draw(app, &shown.text, first)?;
         first = false;
         clock::sleep(pace.max(SHORTEST)).await;

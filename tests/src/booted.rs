@@ -93,6 +93,10 @@ impl Booted {
         ] {
             self.copy_in(&packaging.join(name), &format!("{folder}/{name}"))?;
         }
+        for page in fs::read_dir(packaging.join("man"))? {
+            let page = page?;
+            self.copy_in(&page.path(), &format!("{folder}/man/{}", page.file_name().to_string_lossy()))?;
+        }
         Ok(())
     }
 

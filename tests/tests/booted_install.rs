@@ -63,6 +63,10 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
         assert!(shown.lines().any(|found| found == line), "{line} in {shown}");
     }
 
+    for page in ["man8/frankd.8", "man5/frankd.toml.5", "man1/frankctl.1", "man1/frankctl-queue.1"] {
+        assert_eq!(mode_and_owner(&system, &format!("/usr/local/share/man/{page}"))?, "644 root:root", "{page}");
+    }
+
     let named = |names: &str| shown.contains(&format!("LISTEN_FDNAMES={names}\n"));
     assert!(named("control:submit") || named("submit:control"), "in either order: {shown}");
 
@@ -78,6 +82,8 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     system.check(&["systemctl", "cat", "frankd.service"]).expect_err("the unit is gone");
     system.check(&["test", "-e", "/run/frankd"]).expect_err("the sockets are gone");
     system.check(&["test", "-e", "/usr/local/sbin/frankd"]).expect_err("the program is gone");
+    let pages = ["find", "/usr/local/share/man", "-name", "frank*"];
+    assert_eq!(system.check(&pages)?, "", "the pages are gone");
     assert_eq!(system.check(&["cat", "/etc/frankd/frankd.toml"])?, "# edited");
     system.check(&["test", "-e", "/var/lib/frankd/shown"])?;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use frankd::app::command_line::CommandLine;
 use frankd_proto::error::Kind;
 use frankd_proto::{EventType, methods};
+use frankd_tests::architecture::read_sources;
 use frankd_tests::documentation::{Printed, documents, printed, printed_of_daemon};
 use frankd_tests::reference;
 
@@ -115,6 +116,30 @@ fn every_kind_method_and_event_that_a_document_names_exists() {
         }
     }
     assert!(named > 100, "{named} are named");
+}
+
+/// Every kind is an answer that somebody may get: it stands in the sources, apart from tests and from frankctl's advice.
+#[test]
+fn every_kind_of_error_can_occur() {
+    let mut sources = String::new();
+    for (path, text) in read_sources(&root(), &["daemon/src"]).unwrap() {
+        let of_tests = |part: &std::ffi::OsStr| matches!(part.to_str(), Some("tests" | "tests.rs"));
+        if !path.iter().any(of_tests) {
+            sources.push_str(text.split("#[cfg(test)]").next().unwrap());
+        }
+    }
+    for path in ["proto/src/connect.rs", "ctl/src/grant/wait.rs", "ctl/src/session.rs"] {
+        sources.push_str(&std::fs::read_to_string(root().join(path)).unwrap());
+    }
+    let absent: Vec<_> = Kind::all()
+        .filter(|kind| {
+            let variant = format!("Kind::{kind:?}");
+            let whole = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+            !sources.match_indices(&variant).any(|(at, _)| whole(&sources[at + variant.len()..]))
+        })
+        .map(Kind::name)
+        .collect();
+    assert!(absent.is_empty(), "proto/errors.json has kinds that nothing answers with: {absent:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use frankd_proto::{EventType, Name};
 
-use super::values;
+use super::values::{self, Mark};
 
 /// Test tools.
 #[derive(Args, Debug)]
@@ -40,24 +40,24 @@ pub(crate) struct TestEmail {
     pub(crate) transcript: bool,
 }
 
-/// What happened.
+/// What happened: the latest events, the oldest of them first.
 #[derive(Args, Debug, Default)]
 #[command(after_help = EVENTS)]
 pub(crate) struct Events {
-    /// Goes on as things happen
+    /// Goes on as things happen, after the latest ones
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only events of this type; may be given several times
     #[arg(long = "type", value_name = "TYPE", value_parser = values::words(EventType::ALL, EventType::as_str))]
     pub(crate) types: Vec<EventType>,
-    /// Only events after this sequence number
-    #[arg(long, value_name = "N")]
-    pub(crate) since_seq: Option<u64>,
+    /// From when on: after a sequence number, or at or after RFC 3339, a date, or a duration ago
+    #[arg(long, value_name = "SEQ|TIME", value_parser = values::mark)]
+    pub(crate) since: Option<Mark>,
     /// Only events of this profile
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<Name>,
-    /// Most events to list
-    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    /// Most events to list, 0 to 1000: the latest, or with --since the first [default: 20, with --since 1000]
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) limit: Option<u32>,
 }
 
@@ -120,8 +120,9 @@ pub(crate) enum ConfigAction {
 const EVENTS: &str = "\
 Examples:
   frankctl events
+  frankctl events --since 2h
   frankctl events -f --type message.sent --type message.failed
-  frankctl events -f --since-seq 0 -o jsonl";
+  frankctl events -f --since 0 -o jsonl";
 
 const CALL: &str = "\
 Examples:

@@ -44,9 +44,9 @@ pub(crate) struct Global {
     /// The daemon's socket, unix:///PATH [env: FRANKD_HOST]
     #[arg(short = 'H', long, global = true, value_name = "ADDRESS", value_parser = values::address)]
     pub(crate) host: Option<PathBuf>,
-    /// Output format: table, json, jsonl or name [default: table]
+    /// Output format: table, wide, json, jsonl or name [default: table]
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
-    pub(crate) output: Option<Format>,
+    pub(crate) output: Option<Output>,
     /// The same as --output json
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -62,21 +62,52 @@ pub(crate) struct Global {
     /// Answers yes to questions before something that cannot be undone
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
+    /// Checks the command line and prints the call of the daemon's method as JSON, secrets as «set», but sends nothing
+    ///
+    /// Whether the daemon would take it is not found out: it is not asked. Commands that change nothing do what they
+    /// do without it.
+    #[arg(long, global = true)]
+    pub(crate) dry_run: bool,
 }
 
 impl Global {
-    /// The output format.
+    /// The output format; a wide table is a table.
     pub(crate) fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.output.unwrap_or_default() }
+        match self.output {
+            _ if self.json => Format::Json,
+            None | Some(Output::Table | Output::Wide) => Format::Table,
+            Some(Output::Json) => Format::Json,
+            Some(Output::Jsonl) => Format::Jsonl,
+            Some(Output::Name) => Format::Name,
+        }
+    }
+
+    /// Whether tables have all their columns.
+    pub(crate) fn is_wide(&self) -> bool {
+        !self.json && self.output == Some(Output::Wide)
     }
 }
 
 /// How data is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// For people; may change
-    #[default]
+    /// For people, wide or not.
     Table,
+    /// The result object.
+    Json,
+    /// A list item by item.
+    Jsonl,
+    /// Names or ids alone.
+    Name,
+}
+
+/// How data shall be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people; may change
+    Table,
+    /// Like table, with all columns and nothing cut short
+    Wide,
     /// The result object of the daemon's method; only grows
     Json,
     /// Lists item by item, one JSON object to a line
@@ -144,7 +175,10 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  frankctl reload")]
     Reload,
     /// Prints a shell's completion script
-    #[command(after_help = "Examples:\n  frankctl completion bash > /etc/bash_completion.d/frankctl")]
+    ///
+    /// The script asks frankctl for what fits: commands and options, and, of the daemon, names of clients and profiles
+    /// and ids of messages and grants. Without an answer in half a second there is none of these.
+    #[command(after_help = COMPLETION)]
     Completion {
         /// The shell
         #[arg(value_enum)]
@@ -159,6 +193,12 @@ pub(crate) enum Command {
     },
 }
 
+const COMPLETION: &str = "\
+Examples:
+  frankctl completion bash > /etc/bash_completion.d/frankctl
+  frankctl completion zsh > /usr/local/share/zsh/site-functions/_frankctl
+  frankctl completion fish > ~/.config/fish/completions/frankctl.fish";
+
 const AFTER: &str = "\
 Examples:
   frankctl client create m365 --preset microsoft365 --tenant example.org --client-id 4f0c…
@@ -170,9 +210,13 @@ Examples:
 
 Output formats:
   table  for people; may change
+  wide   like table, with all columns and nothing cut short
   json   exactly the result object of the daemon's method; only grows
   jsonl  lists item by item, one JSON object to a line
   name   names or ids alone, one to a line
+
+With --dry-run a command that would change something prints the method and its
+parameters, and sends nothing. Checks that are the daemon's are not made then.
 
 The daemon is looked for at FRANKD_HOST, at the user's own socket, at
 /run/frankd/control.sock, and where that is forbidden at /run/frankd/submit.sock.

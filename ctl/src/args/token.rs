@@ -32,10 +32,13 @@ pub(crate) enum Action {
     #[command(after_help = GET)]
     Get(Get),
     /// Fetches a new access token now
-    #[command(after_help = "Examples:\n  frankctl token refresh alerts")]
+    #[command(after_help = "Examples:\n  frankctl token refresh alerts\n  frankctl token refresh alerts --wait 10s")]
     Refresh {
         /// The profile
         profile: Name,
+        /// Longest wait for it [default: 2m]; the daemon goes on afterwards
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+        wait: Option<Duration>,
     },
     /// Revokes a token at the provider where that is possible, and forgets it
     #[command(after_help = "Examples:\n  frankctl token revoke alerts --local-only --yes")]

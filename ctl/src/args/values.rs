@@ -24,25 +24,13 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// The moment, where a distance counts into the future.
-    pub(crate) fn after(self, now: Timestamp) -> Timestamp {
-        self.resolve(now, Timestamp::saturating_add)
-    }
-
     /// The moment, where a distance counts into the past.
     pub(crate) fn before(self, now: Timestamp) -> Timestamp {
-        self.resolve(now, Timestamp::saturating_sub)
-    }
-
-    fn resolve<E>(
-        self,
-        now: Timestamp,
-        shift: impl Fn(Timestamp, SignedDuration) -> Result<Timestamp, E>,
-    ) -> Timestamp {
         match self {
             Self::At(moment) => moment,
             Self::Away(distance) => {
-                SignedDuration::try_from(distance).ok().and_then(|distance| shift(now, distance).ok()).unwrap_or(now)
+                let distance = SignedDuration::try_from(distance).unwrap_or(SignedDuration::MAX);
+                now.saturating_sub(distance).unwrap_or(Timestamp::MIN)
             }
         }
     }
@@ -67,6 +55,23 @@ pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     duration(text.strip_prefix('+').unwrap_or(text))
         .map(Moment::Away)
         .map_err(|_| format!("{text:?} is not a time like 2026-08-27T06:00:00Z, 2026-08-27 or 2h"))
+}
+
+/// Where to begin among events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// After the event of this number.
+    Seq(u64),
+    /// At a moment.
+    Moment(Moment),
+}
+
+/// Reads a sequence number, or a moment as [`moment`] does; a number alone is a sequence number.
+pub(crate) fn mark(text: &str) -> Result<Mark, String> {
+    match text.parse() {
+        Ok(seq) => Ok(Mark::Seq(seq)),
+        Err(_) => moment(text).map(Mark::Moment).map_err(|problem| format!("{problem}, and no sequence number")),
+    }
 }
 
 /// Reads a moment: RFC 3339, or a date (its midnight in UTC).
@@ -122,11 +127,13 @@ mod tests {
     #[test]
     fn moments_are_times_dates_or_distances() {
         let now: Timestamp = "2026-08-15T12:00:00Z".parse().unwrap();
-        let at = |text: &str| moment(text).unwrap().after(now).to_string();
+        let at = |text: &str| moment(text).unwrap().before(now).to_string();
         assert_eq!(at("2026-08-27"), "2026-08-27T00:00:00Z");
         assert_eq!(at("2026-08-27T06:00:00+02:00"), "2026-08-27T04:00:00Z");
-        assert_eq!(at("+30m"), "2026-08-15T12:30:00Z");
-        assert_eq!(moment("2h").unwrap().before(now).to_string(), "2026-08-15T10:00:00Z");
+        assert_eq!(at("30m"), "2026-08-15T11:30:00Z");
+        assert_eq!(moment("+2h"), Ok(Moment::Away(Duration::from_secs(7200))));
+        assert_eq!((mark("7"), mark("7s")), (Ok(Mark::Seq(7)), Ok(Mark::Moment(Moment::Away(Duration::from_secs(7))))));
+        assert!(mark("yesterday").is_err());
         assert!(moment("tomorrow").is_err());
     }
 

@@ -31,6 +31,9 @@ pub(crate) async fn run(app: &mut App, args: Call) -> Result<u8, Failure> {
     if !params.get().starts_with('{') {
         return Err(wrong("no JSON object"));
     }
+    if app.rehearse_raw(&method, &params)? {
+        return Ok(exit::OK);
+    }
     let session = app.connect().await?;
     let doing = Doing::new(format!("call {method}"));
     let result = session.call_raw(&method, params, doing).await?;

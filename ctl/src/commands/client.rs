@@ -3,7 +3,6 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::client as rpc;
 use frankd_proto::{SecretInput, TokenEndpointAuthMethod};
-use serde_json::value::RawValue;
 
 use super::{list, map, patch, pem, secret};
 use crate::app::App;
@@ -29,10 +28,12 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete client {name}"))?;
             let doing = Doing::client("delete", &name);
-            app.show::<rpc::Delete>(&rpc::DeleteParams { name, if_revision }, doing).await
+            app.alter::<rpc::Delete>(&rpc::DeleteParams { name, if_revision }, doing).await
         }
-        Action::Presets { name: None } => app.show::<rpc::Presets>(&Empty {}, Doing::new("list the presets")).await,
-        Action::Presets { name: Some(name) } => preset(app, &name).await,
+        Action::Presets { name: None } => {
+            app.show::<rpc::Presets>(&rpc::PresetsParams::default(), Doing::new("list the presets")).await
+        }
+        Action::Presets { name: Some(name) } => preset(app, name).await,
     }
 }
 
@@ -82,6 +83,9 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         connect_timeout_s: connect_timeout.map(seconds),
         request_timeout_s: request_timeout.map(seconds),
     };
+    if app.rehearse::<rpc::Create>(&params)? {
+        return Ok(exit::OK);
+    }
     let session = app.connect().await?;
     let answer = session.call::<rpc::Create>(params, Doing::client("create", &name)).await?;
     let code = app.print(&answer)?;
@@ -93,8 +97,9 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
 async fn next_steps(app: &mut App, session: &Session, client: &rpc::ClientView) -> Result<(), Failure> {
     if let Some(name) = &client.preset {
         let doing = Doing::new("list the presets");
-        let presets = session.call::<rpc::Presets>(Empty {}, doing).await?.value;
-        if let Some(preset) = presets.items.iter().find(|preset| preset.name == *name) {
+        let params = rpc::PresetsParams { name: Some(name.clone()) };
+        let presets = session.call::<rpc::Presets>(params, doing).await?.value;
+        if let Some(preset) = presets.items.first() {
             app.note(format!("\nAt {}:", preset.title))?;
             for (number, step) in (1..).zip(&preset.setup) {
                 app.note(format!("  {number}. {step}"))?;
@@ -103,8 +108,10 @@ async fn next_steps(app: &mut App, session: &Session, client: &rpc::ClientView) 
     }
     if client.authorization_endpoint.is_some() {
         app.note(format!("\nRedirect URI to register:  {}", registered(&client.redirect_uri)))?;
+        // A preset has the mail server.
+        let server = if client.preset.is_some() { "" } else { " --smtp-host HOST" };
         app.note(format!(
-            "Next:  frankctl profile create NAME --kind oauth2_smtp --client {} --username ADDRESS --interactive",
+            "Next:  frankctl profile create NAME --kind oauth2_smtp --client {} --username ADDRESS --interactive{server}",
             client.name
         ))?;
     }
@@ -158,7 +165,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         connect_timeout_s: settings.connect_timeout.map(seconds),
         request_timeout_s: settings.request_timeout.map(seconds),
     };
-    app.show::<rpc::Update>(&params, Doing::client("update", &name)).await
+    app.alter::<rpc::Update>(&params, Doing::client("update", &name)).await
 }
 
 fn client_secret(app: &mut App, args: &ClientSecret) -> Result<Option<SecretInput>, Failure> {
@@ -167,35 +174,19 @@ fn client_secret(app: &mut App, args: &ClientSecret) -> Result<Option<SecretInpu
     Ok(secret.map(|secret| SecretInput { expires_at: args.expires, ..secret }))
 }
 
-async fn preset(app: &mut App, name: &str) -> Result<u8, Failure> {
+async fn preset(app: &mut App, name: String) -> Result<u8, Failure> {
     let session = app.connect().await?;
-    let doing = Doing::new("list the presets");
-    let answer = session.call::<rpc::Presets>(Empty {}, doing).await?;
-    let Some(index) = answer.value.items.iter().position(|preset| preset.name == name) else {
-        let known = join(answer.value.items.iter().map(|preset| &preset.name), ", ");
-        return Err(Failure::Usage(format!("{name:?} is no preset; there are: {known}")));
-    };
-    match app.format() {
-        Format::Table => {
-            let mut page = app.page();
-            preset_page(&answer.value.items[index], &mut page);
-            app.data_page(&page.into_text())?;
-        }
-        Format::Name => app.data(format!("{name}\n").as_bytes())?,
-        Format::Json | Format::Jsonl => {
-            let raw = item(&answer.raw, index)
-                .map_err(|source| Failure::Answer { method: "client.presets".to_owned(), source })?;
-            app.data(format!("{raw}\n").as_bytes())?;
-        }
+    let doing = Doing::new(format!("show the preset {name}"));
+    let answer = session.call::<rpc::Presets>(rpc::PresetsParams { name: Some(name) }, doing).await?;
+    if app.format() != Format::Table {
+        return app.print(&answer);
     }
+    let mut page = app.page();
+    for preset in &answer.value.items {
+        preset_page(preset, &mut page);
+    }
+    app.data_page(&page.into_text())?;
     Ok(exit::OK)
-}
-
-fn item(raw: &RawValue, index: usize) -> Result<Box<RawValue>, serde_json::Error> {
-    let mut object: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(raw.get())?;
-    let items = object.remove("items").unwrap_or_default();
-    let mut items: Vec<Box<RawValue>> = serde_json::from_str(items.get())?;
-    Ok(items.swap_remove(index))
 }
 
 fn preset_page(preset: &rpc::PresetView, page: &mut Page) {
@@ -241,10 +232,27 @@ impl Render for rpc::Clients {
                 client.client_id.clone(),
                 secret,
                 join(&client.used_by, ", "),
+                client.token_endpoint_auth_method.to_string(),
+                client.token_endpoint.clone(),
+                join(&client.scopes, " "),
+                client.revision.to_string(),
+                page.relative(Some(client.updated_at)),
             ]
         };
         let rows = self.items.iter().map(row).collect();
-        page.table(["CLIENT", "PRESET", "CLIENT ID", "SECRET", "USED BY"], rows);
+        let header = [
+            "CLIENT",
+            "PRESET",
+            "CLIENT ID",
+            "SECRET",
+            "USED BY",
+            "AUTHENTICATION",
+            "TOKEN ENDPOINT",
+            "SCOPES",
+            "REVISION",
+            "UPDATED",
+        ];
+        page.table_of(5, header, rows);
     }
 
     fn names(&self) -> Vec<String> {
@@ -292,8 +300,17 @@ impl Render for rpc::PresetList {
     }
 
     fn page(&self, page: &mut Page) {
-        let row = |preset: &rpc::PresetView| [preset.name.clone(), preset.title.clone(), mail_server(&preset.smtp)];
-        page.table(["PRESET", "PROVIDER", "MAIL SERVER"], self.items.iter().map(row).collect());
+        let row = |preset: &rpc::PresetView| {
+            [
+                preset.name.clone(),
+                preset.title.clone(),
+                mail_server(&preset.smtp),
+                preset.token_endpoint.clone(),
+                join(&preset.scopes, " "),
+            ]
+        };
+        let header = ["PRESET", "PROVIDER", "MAIL SERVER", "TOKEN ENDPOINT", "SCOPES"];
+        page.table_of(3, header, self.items.iter().map(row).collect());
     }
 
     fn names(&self) -> Vec<String> {

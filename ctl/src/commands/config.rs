@@ -17,7 +17,7 @@ pub(crate) async fn run(app: &mut App, action: ConfigAction) -> Result<u8, Failu
 
 /// Makes the daemon read its configuration again.
 pub(crate) async fn reload(app: &mut App) -> Result<u8, Failure> {
-    app.show::<Reload>(&Empty {}, Doing::new("reload the configuration")).await
+    app.alter::<Reload>(&Empty {}, Doing::new("reload the configuration")).await
 }
 
 impl Render for rpc::Configuration {

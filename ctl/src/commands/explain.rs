@@ -19,7 +19,7 @@ pub(crate) fn run(app: &mut App, args: &Explain) -> Result<u8, Failure> {
         (Some(kind), _) => explain_kind(app, kind)?,
         (None, Some(diagnosis)) => explain_diagnosis(app, diagnosis)?,
         (None, None) => {
-            return Err(Failure::Usage(format!("{error:?} is no kind or code of an error, and no diagnosis")));
+            return Err(Failure::Unknown(format!("{error:?} is no kind or code of an error, and no diagnosis")));
         }
     }
     Ok(exit::OK)

@@ -28,7 +28,7 @@ pub(crate) async fn run(app: &mut App, args: Grant) -> Result<u8, Failure> {
         }
         Action::Cancel { id } => {
             let doing = Doing::new(format!("cancel grant {id}"));
-            app.show::<rpc::Cancel>(&rpc::ById { id }, doing).await
+            app.alter::<rpc::Cancel>(&rpc::ById { id }, doing).await
         }
         Action::Complete { id } => grant::finish_pasted(app, id).await,
     }
@@ -48,10 +48,12 @@ impl Render for rpc::Grants {
                 grant.state.to_string(),
                 page.relative(Some(grant.created_at)),
                 page.relative(Some(grant.ended_at.unwrap_or(grant.expires_at))),
+                grant.account.clone().unwrap_or_default(),
+                grant.error.as_ref().map_or_else(|| join(&grant.warnings, "; "), |error| error.message.clone()),
             ]
         };
         let rows = self.items.iter().map(row).collect();
-        page.table(["GRANT", "PROFILE", "VIA", "STATE", "BEGAN", "ENDS"], rows);
+        page.table_of(6, ["GRANT", "PROFILE", "VIA", "STATE", "BEGAN", "ENDS", "ACCOUNT", "WHY"], rows);
     }
 
     fn names(&self) -> Vec<String> {

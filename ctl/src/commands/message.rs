@@ -1,7 +1,7 @@
 //! How messages look, and what their states mean for the exit status.
 
 use frankd_proto::methods::message as rpc;
-use frankd_proto::{HoldReason, MessageState};
+use frankd_proto::{HoldReason, Kind, MessageState};
 
 use crate::failure::{exit, smtp_words};
 use crate::human;
@@ -93,6 +93,7 @@ impl Render for rpc::Messages {
             let to = match &message.recipients[..] {
                 [] => "–".to_owned(),
                 [one] => one.address.clone(),
+                all if page.wide => join(all.iter().map(|recipient| &recipient.address), ", "),
                 [first, rest @ ..] => format!("{} (+{})", first.address, rest.len()),
             };
             let reason = message
@@ -109,10 +110,30 @@ impl Render for rpc::Messages {
                 human::between(message.queued_at, page.now),
                 format!("{} → {to}", sender(message)),
                 reason.unwrap_or_default(),
+                text(message.subject.as_ref()),
+                human::size(message.size_bytes),
+                message.priority.to_string(),
+                message.uid.to_string(),
+                message.message_id.clone(),
             ]
         };
         let rows = self.items.iter().map(row).collect();
-        page.table(["ID", "PROFILE", "STATE", "TRY", "NEXT", "AGE", "FROM → TO", "REASON"], rows);
+        let header = [
+            "ID",
+            "PROFILE",
+            "STATE",
+            "TRY",
+            "NEXT",
+            "AGE",
+            "FROM → TO",
+            "REASON",
+            "SUBJECT",
+            "SIZE",
+            "PRIORITY",
+            "UID",
+            "MESSAGE-ID",
+        ];
+        page.table_of(8, header, rows);
     }
 
     fn names(&self) -> Vec<String> {
@@ -199,12 +220,13 @@ impl Render for rpc::Changed {
         self.changed.iter().map(ToString::to_string).collect()
     }
 
-    /// Nothing changed although something was named: a conflict.
+    /// That of what was skipped: all of it unknown, or a conflict.
     fn exit_code(&self) -> u8 {
-        if self.changed.is_empty() && !self.skipped.is_empty() {
-            frankd_proto::Kind::MessageNotCancellable.exit_code()
-        } else {
-            exit::OK
+        let unknown = |skipped: &rpc::Skipped| skipped.kind == Kind::ObjectNotFound;
+        match &self.skipped[..] {
+            [] => exit::OK,
+            skipped if skipped.iter().all(unknown) => exit::NOT_FOUND,
+            _ => exit::CONFLICT,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::args::profile::{Action, Clearable, Create, Settings, Smtp, Update};
 use crate::args::secret::{Password, Source};
 use crate::args::values::seconds;
-use crate::failure::{Doing, Failure};
+use crate::failure::{Doing, Failure, exit};
 use crate::output::{BAD, Page, Render, WARNING, join, pairs, text};
 use crate::{human, secrets, watch};
 
@@ -30,16 +30,16 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         Action::Delete { name, if_revision } => {
             app.confirm(&format!("delete profile {name}"))?;
             let doing = Doing::profile("delete", &name);
-            app.show::<rpc::Delete>(&DeleteParams { name, if_revision }, doing).await
+            app.alter::<rpc::Delete>(&DeleteParams { name, if_revision }, doing).await
         }
         Action::Pause { name, duration, reason } => {
             let doing = Doing::profile("pause", &name);
             let params = rpc::PauseParams { name, for_s: duration.map(|duration| duration.as_secs()), reason };
-            app.show::<rpc::Pause>(&params, doing).await
+            app.alter::<rpc::Pause>(&params, doing).await
         }
         Action::Resume { name } => {
             let doing = Doing::profile("resume", &name);
-            app.show::<rpc::Resume>(&Named { name }, doing).await
+            app.alter::<rpc::Resume>(&Named { name }, doing).await
         }
     }
 }
@@ -86,6 +86,9 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         on_doubt,
         min_valid_s: min_valid.map(seconds),
     };
+    if app.rehearse::<rpc::Create>(&params)? {
+        return Ok(exit::OK);
+    }
     let session = app.connect().await?;
     let answer = session.call::<rpc::Create>(params, Doing::profile("create", &name)).await?;
     let code = app.print(&answer)?;
@@ -123,7 +126,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         on_doubt: settings.on_doubt,
         min_valid_s: patch(settings.min_valid.map(seconds), cleared(Clearable::MinValid), "min_valid")?,
     };
-    app.show::<rpc::Update>(&params, Doing::profile("update", &name)).await
+    app.alter::<rpc::Update>(&params, Doing::profile("update", &name)).await
 }
 
 fn password(app: &mut App, args: &Password) -> Result<Option<SecretInput>, Failure> {
@@ -169,10 +172,32 @@ impl Render for rpc::Profiles {
                 text(profile.client.as_ref()),
                 profile.smtp.as_ref().map_or_else(|| "–".to_owned(), server),
                 join(profile.held.iter().map(|hold| hold.reason), ", "),
+                text(profile.flow.as_ref()),
+                text(profile.from.as_ref()),
+                join(&profile.allowed_from, ", "),
+                join(&profile.scopes, " "),
+                profile.on_doubt.to_string(),
+                profile.revision.to_string(),
+                page.relative(Some(profile.updated_at)),
             ]
         };
         let rows = self.items.iter().map(row).collect();
-        page.table(["PROFILE", "KIND", "ACCOUNT", "CLIENT", "MAIL SERVER", "HELD"], rows);
+        let header = [
+            "PROFILE",
+            "KIND",
+            "ACCOUNT",
+            "CLIENT",
+            "MAIL SERVER",
+            "HELD",
+            "FLOW",
+            "FROM",
+            "ALLOWED FROM",
+            "SCOPES",
+            "IN DOUBT",
+            "REVISION",
+            "UPDATED",
+        ];
+        page.table_of(6, header, rows);
     }
 
     fn names(&self) -> Vec<String> {

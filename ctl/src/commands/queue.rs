@@ -38,7 +38,7 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
         }
         Action::Resolve { ids, outcome } => {
             let doing = Doing::new(format!("resolve {}", human::count(ids.len() as u64, "message")));
-            app.show::<rpc::Resolve>(&rpc::ResolveParams { ids, outcome }, doing).await
+            app.alter::<rpc::Resolve>(&rpc::ResolveParams { ids, outcome }, doing).await
         }
     }
 }
@@ -102,7 +102,10 @@ where
 {
     let doing = Doing::new(format!("{verb} {}", what(&selection)));
     let Selection { ids, profile, reason } = selection;
-    app.show::<M>(&rpc::Selection { ids, profile, reason }, doing).await
+    let whole = profile.is_some();
+    let code = app.alter::<M>(&rpc::Selection { ids, profile, reason }, doing).await?;
+    // Of a whole queue what can be changed is: messages that cannot are no failure.
+    Ok(if whole { exit::OK } else { code })
 }
 
 fn what(selection: &Selection) -> String {

@@ -12,9 +12,10 @@ use super::{list, map, message};
 use crate::app::App;
 use crate::args::Format;
 use crate::args::send::Send;
-use crate::args::values::seconds;
+use crate::args::values::{Moment, seconds};
 use crate::clock;
-use crate::failure::{Doing, Failure};
+use crate::failure::{Doing, Failure, exit};
+use crate::output::WARNING;
 use crate::session::{Answer, Session};
 
 /// Longest single `message.wait`.
@@ -27,7 +28,15 @@ pub(crate) async fn run(app: &mut App, args: Send) -> Result<u8, Failure> {
         Some(profile) => Doing::new("queue the mail").with_profile(profile),
         None => Doing::new("queue the mail"),
     };
+    let now = app.io.clock.now();
+    let past = args.at.filter(|at| matches!(at, Moment::At(moment) if *moment <= now));
     let params = params(app, args)?;
+    if app.rehearse::<rpc::Send>(&params)? {
+        return Ok(exit::OK);
+    }
+    if past.is_some() {
+        app.note(format!("{WARNING} The time of --at is past: the mail goes out at once."))?;
+    }
     let session = app.connect().await?;
     let receipt = session.call::<rpc::Send>(params, doing).await?;
     let Some(wait) = wait else {
@@ -65,10 +74,16 @@ async fn settle(session: &Session, id: MessageId, limit: Duration) -> Result<Ans
 }
 
 fn params(app: &mut App, args: Send) -> Result<rpc::SendParams, Failure> {
-    let now = app.io.clock.now();
+    // The daemon counts a distance: the same command is then the same call, however late it is repeated.
+    let (send_at, send_in_s) = match args.at {
+        None => (None, None),
+        Some(Moment::At(moment)) => (Some(moment), None),
+        Some(Moment::Away(distance)) => (None, Some(distance.as_secs())),
+    };
     let mut params = rpc::SendParams {
         profile: args.profile.clone(),
-        send_at: args.at.map(|at| at.after(now)),
+        send_at,
+        send_in_s,
         expires_in_s: args.expires.map(|expires| expires.as_secs()),
         priority: args.priority,
         on_doubt: args.on_doubt,

@@ -12,6 +12,21 @@ use crate::human;
 use crate::output::{BAD, GOOD, Page, Render, WARNING, join, text};
 use crate::watch;
 
+/// Columns of the profiles; the last four are for a wide page.
+const HEADER: [&str; 11] = [
+    "PROFILE",
+    "KIND",
+    "ACCOUNT",
+    "TOKEN",
+    "NEXT REFRESH",
+    "QUEUE",
+    "HELD",
+    "IN DOUBT",
+    "OLDEST",
+    "REFRESH TOKEN ENDS",
+    "LAST ERROR",
+];
+
 /// Does it.
 pub(crate) async fn run(app: &mut App, watch: Watch) -> Result<u8, Failure> {
     watch::show::<rpc::Status>(app, &Empty {}, Doing::new("read the status"), watch).await
@@ -34,7 +49,7 @@ impl Render for rpc::SystemStatus {
         page.line(format!("  {}", delivery(self, page)));
         page.line("");
         let rows = self.profiles.iter().map(|profile| row(profile, page)).collect();
-        page.table(["PROFILE", "KIND", "ACCOUNT", "TOKEN", "NEXT REFRESH", "QUEUE", "HELD"], rows);
+        page.table_of(7, HEADER, rows);
         for problem in &self.problems {
             page.line("");
             page.line(format!("{} {}  {}", mark(problem.severity), problem.object, since(problem, page)));
@@ -80,9 +95,9 @@ fn needs_attention(profile: &rpc::ProfileStatus) -> bool {
     token || profile.held.iter().any(|reason| *reason != HoldReason::Paused)
 }
 
-fn row(profile: &rpc::ProfileStatus, page: &Page) -> [String; 7] {
+fn row(profile: &rpc::ProfileStatus, page: &Page) -> [String; 11] {
     let token = match &profile.token {
-        None if profile.kind == ProfileKind::Smtp => "password".to_owned(),
+        None if profile.kind == ProfileKind::Smtp && profile.username.is_some() => "password".to_owned(),
         None => "–".to_owned(),
         Some(token) => match (token.state, token.expires_at) {
             (TokenState::Valid | TokenState::AtRisk, Some(ends)) => {
@@ -99,6 +114,14 @@ fn row(profile: &rpc::ProfileStatus, page: &Page) -> [String; 7] {
         page.relative(profile.token.as_ref().and_then(|token| token.next_refresh_at)),
         profile.queue.as_ref().map_or_else(|| "–".to_owned(), |queue| queue.waiting.to_string()),
         join(profile.held.iter().map(|reason| reason.as_str().replace('_', " ")), ", "),
+        profile.queue.as_ref().map_or_else(|| "–".to_owned(), |queue| queue.in_doubt.to_string()),
+        page.relative(profile.queue.as_ref().and_then(|queue| queue.oldest_at)),
+        page.relative(profile.token.as_ref().and_then(|token| token.refresh_token.expires_at)),
+        profile
+            .token
+            .as_ref()
+            .and_then(|token| token.last_error.as_ref())
+            .map_or_else(String::new, |error| error.message.clone()),
     ]
 }
 

@@ -13,10 +13,13 @@ use crate::output::{BAD, GOOD, Page, Render};
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: TestAction) -> Result<u8, Failure> {
     let TestAction::Email(TestEmail { profile, to, subject, text, transcript }) = action;
-    let session = app.connect().await?;
-    app.note(format!("Test mail with profile {profile} to {to}"))?;
-    let doing = Doing::profile("test", &profile);
     let params = rpc::EmailParams { profile, to, subject, text };
+    if app.rehearse::<rpc::Email>(&params)? {
+        return Ok(exit::OK);
+    }
+    let session = app.connect().await?;
+    app.note(format!("Test mail with profile {} to {}", params.profile, params.to))?;
+    let doing = Doing::profile("test", &params.profile);
     let answer = session.call::<rpc::Email>(params, doing).await?;
     let code = app.print(&answer)?;
     let failed = !answer.value.ok;

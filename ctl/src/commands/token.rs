@@ -1,9 +1,11 @@
 //! `token show|get|refresh|revoke`.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use frankd_proto::TokenState;
 use frankd_proto::methods::token as rpc;
+use frankd_proto::{Name, TokenState};
 
 use super::secret;
 use crate::app::App;
@@ -12,7 +14,12 @@ use crate::args::token::{Action, Get, TokenFormat};
 use crate::args::values::seconds;
 use crate::failure::{Doing, Failure, exit, fact, smtp_words};
 use crate::output::{BAD, GOOD, Page, Render, WARNING, join, text};
-use crate::{human, watch};
+use crate::{clock, human, watch};
+
+/// How long a refresh may take before it is said that it is waited for.
+const QUIET: Duration = Duration::from_secs(2);
+/// Longest wait for a refresh, unless the command says.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// Does it.
 pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
@@ -22,16 +29,35 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
             watch::show::<rpc::Info>(app, &rpc::OfProfile { profile }, doing, watch).await
         }
         Action::Get(args) => get(app, args).await,
-        Action::Refresh { profile } => {
-            let doing = Doing::new(format!("refresh the token of profile {profile}")).with_profile(&profile);
-            app.show::<rpc::Refresh>(&rpc::OfProfile { profile }, doing).await
-        }
+        Action::Refresh { profile, wait } => refresh(app, profile, wait.unwrap_or(LONGEST_WAIT)).await,
         Action::Revoke { profile, local_only } => {
             app.confirm(&format!("revoke the token of profile {profile}"))?;
             let doing = Doing::new(format!("revoke the token of profile {profile}")).with_profile(&profile);
-            app.show::<rpc::Revoke>(&rpc::RevokeParams { profile, local_only }, doing).await
+            app.alter::<rpc::Revoke>(&rpc::RevokeParams { profile, local_only }, doing).await
         }
     }
+}
+
+/// Fetches a new token. Refused ones are tried in several ways, which takes a while: that is said, and has an end.
+async fn refresh(app: &mut App, profile: Name, wait: Duration) -> Result<u8, Failure> {
+    let params = rpc::OfProfile { profile: profile.clone() };
+    if app.rehearse::<rpc::Refresh>(&params)? {
+        return Ok(exit::OK);
+    }
+    let doing = Doing::new(format!("refresh the token of profile {profile}")).with_profile(&profile);
+    let session = app.connect().await?;
+    let mut call = std::pin::pin!(session.call::<rpc::Refresh>(params, doing));
+    let quiet = QUIET.min(wait);
+    let mut answer = clock::deadline(quiet, &mut call).await;
+    if answer.is_none() && wait > quiet {
+        app.note(format!("Waiting for the authorization server, at most {} …", human::duration(wait)))?;
+        answer = clock::deadline(wait.saturating_sub(quiet), call).await;
+    }
+    let answer = answer.ok_or_else(|| Failure::Pending {
+        what: format!("There is no new token of profile {profile} yet; the daemon goes on."),
+        next: format!("`frankctl token show {profile}`"),
+    })??;
+    app.print(&answer)
 }
 
 async fn get(app: &mut App, args: Get) -> Result<u8, Failure> {

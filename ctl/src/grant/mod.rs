@@ -11,7 +11,7 @@ mod spinner;
 mod wait;
 
 use frankd_proto::methods::client::Named;
-use frankd_proto::methods::grant::{Completed, GrantView, StartParams, Started};
+use frankd_proto::methods::grant::{CompleteParams, Completed, GrantView, StartParams, Started};
 use frankd_proto::methods::{grant as rpc, profile};
 use frankd_proto::{GrantId, GrantVia, Name, Secret};
 
@@ -45,6 +45,9 @@ enum Way {
 /// Grants a profile access.
 pub(crate) async fn run(app: &mut App, profile: Name, args: &Start) -> Result<u8, Failure> {
     let (way, why) = choose(args, &app.io);
+    if app.global.dry_run {
+        return rehearse(app, profile, &way).await;
+    }
     let locator = app.locator()?;
     let session = locator.connect().await?;
     let account = introduce(app, &session, &profile).await?;
@@ -58,6 +61,19 @@ pub(crate) async fn run(app: &mut App, profile: Name, args: &Start) -> Result<u8
             paste::run(app, locator, &started).await
         }
     }
+}
+
+/// Prints how the grant would be started; a port is free now, as it would be then.
+async fn rehearse(app: &mut App, profile: Name, way: &Way) -> Result<u8, Failure> {
+    let (via, port) = match way {
+        Way::Loopback { .. } => {
+            let listener = Listener::bind().await.map_err(Failure::Listen)?;
+            (GrantVia::ClientLoopback, Some(listener.port()))
+        }
+        Way::Paste => (GrantVia::Paste, None),
+    };
+    app.rehearse::<rpc::Start>(&StartParams { profile, via, port })?;
+    Ok(exit::OK)
 }
 
 /// Prints a completed grant: who signed in, what it is good for, and what was waiting for it.
@@ -79,6 +95,9 @@ pub(crate) async fn finish_pasted(app: &mut App, id: Option<GrantId>) -> Result<
     let line = paste::line(app).await?;
     let url =
         line.as_deref().and_then(redirect_url).ok_or_else(|| Failure::Usage("no address was given".to_owned()))?;
+    if app.rehearse::<rpc::Complete>(&CompleteParams { id, redirect_url: url.clone() })? {
+        return Ok(exit::OK);
+    }
     let outcome = wait::complete(&locator, id, url).await?;
     finish(app, &locator, outcome).await
 }
@@ -257,8 +276,8 @@ fn page(profile: &Name, tried: &Result<Outcome, Failure>) -> Page {
         paragraphs.push(closing.clone());
         Page::new(Status::Ok, "Access granted", paragraphs)
     };
-    let refused = |report: String| {
-        let mut paragraphs: Vec<String> = report.lines().map(|line| line.trim().to_owned()).collect();
+    let refused = |failure: &Failure| {
+        let mut paragraphs = failure.sentences();
         paragraphs.push("The terminal where frankctl runs says more.".to_owned());
         Page::new(Status::BadRequest, "Access was not granted", paragraphs)
     };
@@ -266,9 +285,9 @@ fn page(profile: &Name, tried: &Result<Outcome, Failure>) -> Page {
         Ok(Outcome::Completed { answer, .. }) => granted(&answer.value.grant),
         Ok(Outcome::Over(view)) => match wait::check(&view.value) {
             Ok(()) => granted(&view.value),
-            Err(failure) => refused(failure.report()),
+            Err(failure) => refused(&failure),
         },
-        Err(failure) => refused(failure.report()),
+        Err(failure) => refused(failure),
     }
 }
 
@@ -327,6 +346,7 @@ mod tests {
         let text = String::from_utf8(page(&"alerts".parse().unwrap(), &tried).to_http()).unwrap();
         assert!(text.starts_with("HTTP/1.1 400 "));
         assert!(text.contains("access_denied: &lt;script&gt;"), "{text}");
+        assert!(text.contains("The person said no.") && !text.contains("error: failed"), "{text}");
         assert!(!text.contains("<script>"));
     }
 }

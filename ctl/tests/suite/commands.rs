@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use frankd_proto::methods::client::Deleted;
+use frankd_proto::methods::client::{ClientView, Deleted};
 use frankd_proto::methods::test::{EmailReport, Stage, StageName};
 use frankd_proto::methods::token::{RemoteRevocation, Revoked, Token};
 use frankd_proto::{Kind, RpcError, Secret, TokenState};
@@ -73,8 +73,37 @@ async fn creating_a_client_tells_what_is_left_to_do_at_the_provider() {
     let preset = run(&daemon, &["client", "presets", "microsoft365"]).await.stdout;
     assert!(preset.contains("2. Allow SMTP.Send"), "{preset}");
     let raw = run(&daemon, &["client", "presets", "microsoft365", "-o", "json"]).await.stdout;
-    assert_eq!(raw.trim_end(), serde_json::to_string(&samples::presets().items[0]).unwrap());
-    assert_eq!(run(&daemon, &["client", "presets", "hotmail"]).await.code, 2);
+    assert_eq!(raw.trim_end(), serde_json::to_string(&samples::presets()).unwrap(), "exactly the result object");
+    let asked = daemon.calls().into_iter().filter(|call| call.method == "client.presets");
+    assert!(asked.map(|call| call.params).all(|params| params == json!({"name": "microsoft365"})));
+    let none = FakeDaemon::refusing(RpcError::new(Kind::ObjectNotFound, "there is no preset hotmail"));
+    assert_eq!(run(&none, &["client", "presets", "hotmail"]).await.code, 3);
+}
+
+#[tokio::test]
+async fn the_next_command_names_what_no_preset_has() {
+    for (preset, named) in [(None, true), (Some("microsoft365".to_owned()), false)] {
+        let client = ClientView { preset, ..samples::client() };
+        let daemon = FakeDaemon::start(move |call, _| match call.method.as_str() {
+            "client.presets" => Reply::value(&samples::presets()),
+            _ => Reply::value(&client),
+        });
+        let outcome = run(&daemon, &["client", "create", "m365", "--client-id", "x"]).await;
+        assert!(outcome.stderr.contains("--kind oauth2_smtp"), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("--smtp-host HOST"), named, "{}", outcome.stderr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_takes_long_is_told_and_has_an_end() {
+    let daemon = FakeDaemon::start(|_, _| Reply::Silence);
+    let outcome = run(&daemon, &["token", "refresh", "alerts"]).await;
+    assert_eq!(outcome.code, 8);
+    assert!(outcome.stderr.contains("Waiting for the authorization server, at most 2 min"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("frankctl token show alerts"), "{}", outcome.stderr);
+    let short = run(&daemon, &["token", "refresh", "alerts", "--wait", "1s"]).await;
+    assert_eq!(short.code, 8);
+    assert!(!short.stderr.contains("Waiting"), "{}", short.stderr);
 }
 
 #[tokio::test]
@@ -238,8 +267,21 @@ async fn messages_are_changed_by_id_or_by_profile() {
     assert_eq!(daemon.params("message.resolve"), json!({"ids": [id], "outcome": "retry"}));
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "1 message changed\n"));
 
-    let none = FakeDaemon::answering(json!({"changed": [], "skipped": [{"id": id, "reason": "sent"}]}).to_string());
-    assert_eq!(run(&none, &["queue", "release", id]).await.code, 7);
+    let (unknown, sent) = (
+        json!({"id": id, "kind": "object.not_found", "reason": "there is no such message"}),
+        json!({"id": id, "kind": "message.not_cancellable", "reason": "is final already"}),
+    );
+    for (changed, skipped, code) in [
+        (json!([]), json!([unknown]), 3),
+        (json!([id]), json!([unknown]), 3),
+        (json!([]), json!([sent]), 7),
+        (json!([]), json!([unknown, sent]), 7),
+    ] {
+        let daemon = FakeDaemon::answering(json!({"changed": changed, "skipped": skipped}).to_string());
+        assert_eq!(run(&daemon, &["queue", "cancel", id, "--yes"]).await.code, code, "{skipped}");
+        let all = run(&daemon, &["queue", "retry", "--profile", "alerts"]).await;
+        assert_eq!(all.code, 0, "of a whole queue what can be changed is changed");
+    }
 }
 
 #[tokio::test]

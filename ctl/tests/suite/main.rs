@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod completion;
+#[cfg(test)]
 mod daemon;
 #[cfg(test)]
 mod exit_codes;
@@ -13,9 +15,13 @@ mod harness;
 #[cfg(test)]
 mod listener;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod rehearsal;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

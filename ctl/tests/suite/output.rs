@@ -1,7 +1,8 @@
 //! What goes to standard output, in which format.
 
+use frankd_proto::methods::event::Events;
 use frankd_proto::methods::system::Health;
-use frankd_proto::{HoldReason, MessageState};
+use frankd_proto::{HoldReason, MessageState, ProfileKind};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -103,8 +104,11 @@ async fn quiet_leaves_data_and_errors() {
 
 #[tokio::test]
 async fn events_are_followed_until_the_daemon_ends() {
-    let daemon = FakeDaemon::start(|_, _| Reply::Events(vec![samples::event(8), samples::event(9)]));
-    let line = ["events", "-f", "--since-seq", "7", "--type", "message.sent", "--profile", "alerts"];
+    let daemon = FakeDaemon::start(|call, _| match call.method.as_str() {
+        "event.list" => Reply::value(&Events { events: vec![samples::event(8)], next_seq: 8, lost: false }),
+        _ => Reply::Events(vec![samples::event(9)]),
+    });
+    let line = ["events", "-f", "--since", "7", "--type", "message.sent", "--profile", "alerts"];
     let outcome = run(&daemon, &line).await;
     assert_eq!(outcome.code, 10);
     assert_eq!(
@@ -114,7 +118,11 @@ async fn events_are_followed_until_the_daemon_ends() {
     assert_eq!(outcome.stdout.lines().count(), 2);
     assert_eq!(
         daemon.params("event.subscribe"),
-        json!({"since_seq": 7, "types": ["message.sent"], "profile": "alerts"})
+        json!({"since_seq": 8, "types": ["message.sent"], "profile": "alerts"})
+    );
+    assert_eq!(
+        daemon.params("event.list"),
+        json!({"since_seq": 7, "types": ["message.sent"], "profile": "alerts", "limit": 1000})
     );
     let mut jsonl = line.to_vec();
     jsonl.extend(["-o", "jsonl"]);
@@ -122,6 +130,60 @@ async fn events_are_followed_until_the_daemon_ends() {
     let first: frankd_proto::methods::event::Event =
         serde_json::from_str(outcome.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first, samples::event(8));
+}
+
+#[tokio::test]
+async fn events_are_the_latest_unless_it_is_said_since_when() {
+    for (line, params) in [
+        (&["events"][..], json!({"last": 20})),
+        (&["events", "-n", "3", "--type", "message.sent"], json!({"last": 3, "types": ["message.sent"]})),
+        (&["events", "--since", "7"], json!({"since_seq": 7, "limit": 1000})),
+        (&["events", "--since", "2h", "--limit", "5"], json!({"since": "2026-08-15T10:00:00Z", "limit": 5})),
+    ] {
+        let daemon = FakeDaemon::answering(r#"{"events":[],"next_seq":9,"lost":false}"#);
+        assert_eq!(run(&daemon, line).await.code, 0);
+        assert_eq!(daemon.params("event.list"), params, "{line:?}");
+    }
+    let full = Events { events: vec![samples::event(8)], next_seq: 8, lost: true };
+    let daemon = FakeDaemon::start(move |_, _| Reply::value(&full));
+    let talk = run(&daemon, &["events", "--since", "7", "-n", "1"]).await.stderr;
+    assert!(talk.contains("no longer kept") && talk.contains("--since 8"), "{talk}");
+    let daemon = FakeDaemon::start(|_, _| Reply::Events(vec![samples::event(9)]));
+    assert_eq!(run(&daemon, &["events", "-f", "-n", "0"]).await.stdout.lines().count(), 1);
+    assert_eq!(daemon.params("event.subscribe"), json!({}), "only new ones");
+}
+
+#[tokio::test]
+async fn a_wide_table_has_all_columns_and_cuts_nothing_short() {
+    let mut message = samples::message(MessageState::Held, Some(HoldReason::GrantRequired));
+    let mut second = message.recipients[0].clone();
+    second.address = "second@example.org".to_owned();
+    message.recipients.push(second);
+    let daemon = FakeDaemon::answering(json!({"items": [message]}).to_string());
+    let narrow = run(&daemon, &["queue", "list"]).await.stdout;
+    let wide = run(&daemon, &["queue", "list", "-o", "wide"]).await.stdout;
+    assert!(narrow.contains("(+1)") && !narrow.contains("second@example.org"), "{narrow}");
+    for part in ["SUBJECT", "MESSAGE-ID", "ops@example.org, second@example.org", message.message_id.as_str()] {
+        assert!(wide.contains(part) && !narrow.contains(part), "{part}: {wide}");
+    }
+    let client = samples::client();
+    let daemon = FakeDaemon::answering(json!({"items": [client]}).to_string());
+    let wide = run(&daemon, &["client", "list", "-o", "wide"]).await.stdout;
+    assert!(wide.contains("TOKEN ENDPOINT") && wide.contains(&client.token_endpoint), "{wide}");
+    let json = run(&daemon, &["client", "list", "-o", "wide", "--json"]).await.stdout;
+    assert!(json.starts_with('{'), "{json}");
+}
+
+#[tokio::test]
+async fn a_relay_without_a_login_has_no_password() {
+    let mut status = samples::status(Health::Ok);
+    status.profiles[0].kind = ProfileKind::Smtp;
+    status.profiles[0].token = None;
+    let with = run(&FakeDaemon::answering(serde_json::to_string(&status).unwrap()), &["status"]).await.stdout;
+    assert!(with.contains("password"), "{with}");
+    status.profiles[0].username = None;
+    let without = run(&FakeDaemon::answering(serde_json::to_string(&status).unwrap()), &["status"]).await.stdout;
+    assert!(!without.contains("password"), "{without}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,10 +63,26 @@ async fn a_mail_is_made_of_files_and_standard_input() {
                 "subject": "disk full", "text": "grün\n", "html": "<p>hi</p>", "headers": {"X-Job": "7"},
                 "attachments": [{"name": "report.PDF", "content_type": "application/pdf", "content_b64": "AP8H"}],
             },
-            "send_at": "2026-08-15T14:00:00Z", "expires_in_s": 86400, "priority": "high", "on_doubt": "hold",
+            "send_in_s": 7200, "expires_in_s": 86400, "priority": "high", "on_doubt": "hold",
             "idempotency_key": "job-7",
         })
     );
+}
+
+#[tokio::test]
+async fn a_time_to_send_at_goes_as_it_was_given_and_a_past_one_is_told() {
+    for (at, params, told) in [
+        ("2026-08-16", json!({"send_at": "2026-08-16T00:00:00Z"}), false),
+        ("2026-08-15T11:00:00Z", json!({"send_at": "2026-08-15T11:00:00Z"}), true),
+        ("+2h", json!({"send_in_s": 7200}), false),
+    ] {
+        let daemon = FakeDaemon::start(|_, _| Reply::value(&samples::receipt()));
+        let outcome = run(&daemon, &["send", "--to", "a@b.example", "--at", at]).await;
+        let mut sent = daemon.params("message.send");
+        sent.as_object_mut().unwrap().remove("message");
+        assert_eq!(sent, params, "{at}");
+        assert_eq!(outcome.stderr.contains("is past"), told, "{at}: {}", outcome.stderr);
+    }
 }
 
 #[tokio::test]

@@ -409,18 +409,32 @@ fn path(field: &str, text: &str) -> Result<String, SubmitError> {
 
 /// When the message may be sent first, and when it is given up.
 fn times(params: &SendParams, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SubmitError> {
-    let send_at = params.send_at.filter(|at| *at > now);
+    let send_at = send_at(params, now)?.filter(|at| *at > now);
     let out_of_range = |reason: &str| SubmitError::Parameter { field: "expires_in_s", reason: reason.to_owned() };
     let expires_at = match params.expires_in_s {
         None => None,
         Some(0) => return Err(out_of_range("must be at least 1")),
         Some(seconds) => {
-            let life = i64::try_from(seconds).map(SignedDuration::from_secs).ok();
-            let end = life.and_then(|life| send_at.unwrap_or(now).checked_add(life).ok());
+            let end = later(send_at.unwrap_or(now), seconds);
             Some(end.ok_or_else(|| out_of_range("is after the end of time"))?)
         }
     };
     Ok((send_at, expires_at))
+}
+
+/// The time that the caller gave, or that is as far from now as it said.
+fn send_at(params: &SendParams, now: Timestamp) -> Result<Option<Timestamp>, SubmitError> {
+    let refused = |reason: &str| SubmitError::Parameter { field: "send_in_s", reason: reason.to_owned() };
+    match (params.send_at, params.send_in_s) {
+        (Some(_), Some(_)) => Err(refused("is given in place of send_at, not beside it")),
+        (at, None) => Ok(at),
+        (None, Some(seconds)) => later(now, seconds).map(Some).ok_or_else(|| refused("is after the end of time")),
+    }
+}
+
+fn later(from: Timestamp, seconds: u64) -> Option<Timestamp> {
+    let distance = SignedDuration::from_secs(i64::try_from(seconds).ok()?);
+    from.checked_add(distance).ok()
 }
 
 /// A submission that has a name, with the digest of what is known of it so far.

@@ -4,7 +4,7 @@
 //! leaves it alone and says so.
 
 use frankd_proto::methods::message::{Changed, Skipped};
-use frankd_proto::{DoubtOutcome, EventType, MessageId, Name, RecipientState};
+use frankd_proto::{DoubtOutcome, EventType, Kind, MessageId, Name, RecipientState};
 use jiff::Timestamp;
 
 use super::error::QueueError;
@@ -71,7 +71,7 @@ pub(super) async fn carry_out(
                 for id in batch {
                     match shared.store.message(*id).await?.filter(|message| scope.covers(message)) {
                         Some(message) => messages.push(message),
-                        None => done.skipped.push(skipped(*id, "there is no such message")),
+                        None => done.skipped.push(missing(*id)),
                     }
                 }
                 together(shared, messages, order, &mut done).await?;
@@ -102,7 +102,11 @@ pub(super) async fn carry_out(
 }
 
 fn skipped(id: MessageId, reason: impl Into<String>) -> Skipped {
-    Skipped { id, reason: reason.into() }
+    Skipped { id, kind: Kind::MessageNotCancellable, reason: reason.into() }
+}
+
+fn missing(id: MessageId) -> Skipped {
+    Skipped { kind: Kind::ObjectNotFound, ..skipped(id, "there is no such message") }
 }
 
 /// All in one commit; one by one if a delivery was quicker with any of them.
@@ -143,7 +147,7 @@ async fn alone(shared: &Shared, id: MessageId, order: &Order, done: &mut Changed
     let now = shared.clock.wall();
     for _ in 0..TRIES {
         let Some(message) = shared.store.message(id).await? else {
-            done.skipped.push(skipped(id, "there is no such message"));
+            done.skipped.push(missing(id));
             return Ok(());
         };
         let next = match step(&message, order, now) {

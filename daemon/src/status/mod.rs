@@ -75,7 +75,7 @@ impl Status {
         let started_at = parts.clock.wall();
         let from = parts.events.last_seq().saturating_sub(LOOK_BACK);
         let types = vec![EventType::MessageSent, EventType::MessageFailed, EventType::MessageExpired];
-        let follower = parts.events.follow(Filter { types: Some(types), profile: None }, Some(from));
+        let follower = parts.events.follow(Filter { types: Some(types), ..Filter::default() }, Some(from));
         let counted = Counted { follower: Some(follower), ends: std::collections::VecDeque::new() };
         Self { parts, started_at, counted: Arc::new(Mutex::new(counted)) }
     }

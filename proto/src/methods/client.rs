@@ -34,7 +34,7 @@ method!(
 );
 method!(
     /// Lists what frankd knows of providers.
-    Presets = "client.presets", Empty => PresetList, OBSERVE
+    Presets = "client.presets", PresetsParams => PresetList, OBSERVE
 );
 
 /// Names one client.
@@ -253,6 +253,15 @@ pub struct DeleteParams {
 pub struct Deleted {
     /// What is gone.
     pub name: Name,
+}
+
+/// Parameters of `client.presets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresetsParams {
+    /// Only the preset of this name; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// Answer of `client.presets`.

@@ -27,6 +27,9 @@ pub struct ListParams {
     /// Only events after this sequence number; 0 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_seq: Option<u64>,
+    /// Only events at or after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Only these types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<Vec<EventType>>,
@@ -36,6 +39,9 @@ pub struct ListParams {
     /// Most events to return, 1 to 1,000; 100 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// In place of `limit`: only the last of those that fit, 1 to 1,000, without waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
     /// Longest wait for the first event in seconds, 0 to 120; 0 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_s: Option<u32>,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{HANDLE_OWN, OPERATE, READ_OWN};
-use crate::error::SmtpReply;
+use crate::error::{Kind, SmtpReply};
 use crate::ids::MessageId;
 use crate::method::Need;
 use crate::name::Name;
@@ -72,7 +72,11 @@ pub struct SendParams {
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_at: Option<Timestamp>,
-    /// Given up this many seconds after `send_at` or acceptance, whatever holds it.
+    /// Not before this many seconds after acceptance, in place of `send_at`: a call that is repeated with its
+    /// idempotency key is then the same call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_in_s: Option<u64>,
+    /// Given up this many seconds after that time or acceptance, whatever holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_s: Option<u64>,
     /// `normal` if absent.
@@ -347,6 +351,8 @@ pub struct Changed {
 pub struct Skipped {
     /// Its id.
     pub id: MessageId,
+    /// `object.not_found` if there is no such message, `message.not_cancellable` if its state does not allow it.
+    pub kind: Kind,
     /// Why.
     pub reason: String,
 }

@@ -147,6 +147,12 @@ async fn what_makes_no_sense_is_refused_by_field() {
         (raw("From: a@x.example\r\nTo: c@d.example\r\n\r\nnul\0"), Kind::MessageInvalid, "raw_b64"),
         (SendParams { expires_in_s: Some(0), ..mail(&["c@d.example"]) }, Kind::InvalidParams, "expires_in_s"),
         (SendParams { expires_in_s: Some(u64::MAX), ..mail(&["c@d.example"]) }, Kind::InvalidParams, "expires_in_s"),
+        (SendParams { send_in_s: Some(u64::MAX), ..mail(&["c@d.example"]) }, Kind::InvalidParams, "send_in_s"),
+        (
+            SendParams { send_in_s: Some(1), send_at: Some(now), ..mail(&["c@d.example"]) },
+            Kind::InvalidParams,
+            "send_in_s",
+        ),
         (
             SendParams { idempotency_key: Some("a b".to_owned()), ..mail(&["c@d.example"]) },
             Kind::InvalidParams,
@@ -182,6 +188,25 @@ async fn a_message_over_the_limit_is_refused_with_both_numbers() {
     parts.message.as_mut().unwrap().attachments =
         vec![Attachment { name: "a".to_owned(), content_type: None, content_b64: "AAAA".repeat(1500) }];
     assert_eq!(bench.submit(parts).await.unwrap_err().kind(), Kind::MessageTooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_distance_in_time_is_the_same_call_whenever_it_is_repeated() {
+    let bench = Bench::plain().await;
+    let later = || SendParams {
+        send_in_s: Some(7200),
+        expires_in_s: Some(600),
+        idempotency_key: Some("job-8".to_owned()),
+        ..mail(&["c@d.example"])
+    };
+    let now = bench.clock.wall();
+    let first = bench.submit(later()).await.unwrap();
+    bench.pass(super::s(60)).await;
+    let again = bench.submit(later()).await.unwrap();
+    assert_eq!((again.id, again.duplicate), (first.id, true));
+    let view = bench.view(first.id).await;
+    let at = |seconds| Some(now + jiff::SignedDuration::from_secs(seconds));
+    assert_eq!((view.send_at, view.expires_at), (at(7200), at(7800)), "counted from the first call");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::client::{
     ClientView, Clients, Create, CreateParams, Delete, DeleteParams, Deleted, Get, List, Named, PresetList, Presets,
-    Update, UpdateParams,
+    PresetsParams, Update, UpdateParams,
 };
 use frankd_proto::{Kind, RpcError};
 use std::sync::Arc;
@@ -18,10 +18,21 @@ pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError>
     methods.on::<Create, _, _>(|owners, _, params| create(owners, params))?;
     methods.on::<Update, _, _>(|owners, _, params| update(owners, params))?;
     methods.on::<Delete, _, _>(|owners, _, params| delete(owners, params))?;
-    methods.on::<Presets, _, _>(|owners, _, Empty {}| async move {
-        Ok(PresetList { items: owners.registry.view().presets().views() })
-    })?;
+    methods.on::<Presets, _, _>(|owners, _, params| async move { presets(&owners, params) })?;
     Ok(())
+}
+
+fn presets(owners: &Owners, params: PresetsParams) -> Result<PresetList, RpcError> {
+    let mut items = owners.registry.view().presets().views();
+    if let Some(name) = params.name {
+        items.retain(|preset| preset.name == name);
+        if items.is_empty() {
+            return Err(RpcError::new(Kind::ObjectNotFound, format!("there is no preset {name}"))
+                .field("name")
+                .hint("frankctl client presets"));
+        }
+    }
+    Ok(PresetList { items })
 }
 
 fn list(owners: &Owners) -> Clients {
