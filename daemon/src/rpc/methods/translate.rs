@@ -17,6 +17,8 @@ impl From<StoreError> for RpcError {
         let kind = match error {
             StoreError::Conflict(_) => Kind::ObjectRevisionConflict,
             StoreError::Missing(_) => Kind::ObjectNotFound,
+            StoreError::Taken(_) => Kind::ObjectExists,
+            StoreError::InUse(_) => Kind::ObjectInUse,
             StoreError::ReadOnly(_) => Kind::StoreReadOnly,
             StoreError::Full => Kind::QueueFull,
             StoreError::Failed(_) | StoreError::Damaged { .. } => Kind::StoreUnavailable,
