@@ -1,12 +1,11 @@
 //! `event.*`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use frankd_proto::RpcError;
 use frankd_proto::methods::event::{Events, List, ListParams, SubscribeParams};
 
-use super::{Owners, RegistrationError, Table};
+use super::{Owners, RegistrationError, Table, seconds, within};
 use crate::events::Filter;
 
 /// Longest wait of a long poll.
@@ -25,7 +24,7 @@ pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError>
 
 async fn list(owners: Arc<Owners>, params: ListParams) -> Result<Events, RpcError> {
     let filter = Filter { types: params.types, profile: params.profile };
-    let limit = params.limit.unwrap_or(100).clamp(1, 1000) as usize;
-    let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(0).min(LONGEST_WAIT_S)));
+    let limit = within("limit", params.limit.unwrap_or(100), 1, 1000)? as usize;
+    let wait = seconds("wait_s", params.wait_s.unwrap_or(0), LONGEST_WAIT_S)?;
     Ok(owners.events.list(filter, params.since_seq.unwrap_or(0), limit, wait).await?)
 }

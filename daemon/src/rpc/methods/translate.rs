@@ -50,7 +50,13 @@ impl From<ChangeError> for RpcError {
             }
             ChangeError::Revision { .. } => Self::new(Kind::ObjectRevisionConflict, text).field("if_revision"),
             ChangeError::ManagedElsewhere(_) => Self::new(Kind::ObjectManagedElsewhere, text),
-            ChangeError::InUse(_) => Self::new(Kind::ObjectInUse, text),
+            ChangeError::InUse { way_out, .. } => {
+                let error = Self::new(Kind::ObjectInUse, text);
+                match way_out {
+                    Some(command) => error.hint(command),
+                    None => error,
+                }
+            }
             ChangeError::ConfirmRequired(_) => Self::new(Kind::ObjectConfirmRequired, text)
                 .field("confirm")
                 .hint("say --confirm; the tokens are set aside for 30 days and come back if you change back"),

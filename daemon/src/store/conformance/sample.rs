@@ -7,11 +7,11 @@ use frankd_proto::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+use super::Failure;
 use crate::domain::{
     Client, Gate, Grant, Message, NewEvent, Phase, Profile, Recipient, SecretSource, SlotIdentity, StoredSecret,
     TokenSet, TokenSlot, sample,
 };
-use super::Failure;
 use crate::store::{Change, NewMessage, Store};
 
 /// That many seconds after 2026-11-24T12:00:00Z.

@@ -171,8 +171,7 @@ impl Pair {
 async fn any_history_leaves_both_engines_alike() {
     for seed in 1..=3 {
         let random = SeededEntropy::new(seed);
-        let mut pair =
-            Pair { disk: OnDisk::with_senders().await, fake: MemoryStore::new(), random, messages: 0 };
+        let mut pair = Pair { disk: OnDisk::with_senders().await, fake: MemoryStore::new(), random, messages: 0 };
         sample::senders(&pair.fake).await.unwrap();
         for step in 0..120 {
             pair.step().await;
