@@ -79,13 +79,17 @@ impl Tls {
     }
 }
 
-/// Reads the certificates of a CA bundle; at least one must be there.
+/// Reads the certificates of a CA bundle; at least one must be there, and each must be fit to be trusted.
 pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TlsError::Bundle(error.to_string()))?;
     if read.is_empty() {
         return Err(TlsError::Bundle("there is no certificate in it".to_owned()));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in &read {
+        roots.add(certificate.clone()).map_err(|error| TlsError::Bundle(error.to_string()))?;
     }
     Ok(read)
 }

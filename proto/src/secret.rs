@@ -36,6 +36,12 @@ impl Secret {
         self.0.len()
     }
 
+    /// Whether it has no control character, as what a person gives as one line.
+    #[must_use]
+    pub fn is_one_line(&self) -> bool {
+        !self.0.chars().any(char::is_control)
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -254,6 +254,8 @@ words!(
         AccountLimit = "account_limit",
         /// The host cannot be reached or cannot be trusted.
         HostFault = "host_fault",
+        /// The profile was deleted, or sends no mail any more.
+        NoProfile = "no_profile",
     }
 );
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use frankd_proto::{Flow, Name, OnDoubt, ProfileKind, TlsMode, TlsVersion};
 
-use super::secret::Password;
+use super::secret::{KnownSecret, Password};
 use super::{Watch, values};
 
 /// E-mail profiles and token holders.
@@ -80,6 +80,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) password: Password,
     #[command(flatten)]
+    pub(crate) known: KnownSecret,
+    #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) smtp: Smtp,
@@ -110,6 +112,8 @@ pub(crate) struct Update {
     pub(crate) clear: Vec<Clearable>,
     #[command(flatten)]
     pub(crate) password: Password,
+    #[command(flatten)]
+    pub(crate) known: KnownSecret,
     #[command(flatten)]
     pub(crate) settings: Settings,
     #[command(flatten)]

@@ -48,6 +48,25 @@ impl ClientSecret {
     }
 }
 
+/// How a client's secret is shown to be known.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Client secret")]
+pub(crate) struct KnownSecret {
+    /// Reads the client's secret from standard input: a new mail server of tokens without a person needs it
+    #[arg(long = "client-secret-stdin", group = "known_secret")]
+    pub(crate) stdin: bool,
+    /// Reads it from a file here ('-' is standard input)
+    #[arg(long = "client-secret-file", group = "known_secret", value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl KnownSecret {
+    /// Where it is, if that was said.
+    pub(crate) fn source(&self) -> Option<Source> {
+        source(self.stdin, self.file.as_ref(), None, None)
+    }
+}
+
 /// How a password is given.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Password")]

@@ -51,6 +51,7 @@ fn way_out(message: &rpc::MessageView) -> Option<String> {
         (_, Some(HoldReason::AuthRefused | HoldReason::HostFault | HoldReason::AccountLimit)) => {
             format!("frankctl test email {profile} --to ADDRESS")
         }
+        (_, Some(HoldReason::NoProfile)) => format!("frankctl queue cancel {}", message.id),
         (_, Some(HoldReason::ClientFault)) => format!("frankctl token show {profile}"),
         _ => return None,
     };

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use frankd_proto::methods::Empty;
 use frankd_proto::methods::client::{DeleteParams, Named};
 use frankd_proto::methods::profile as rpc;
-use frankd_proto::{HoldReason, ProfileKind, SecretInput};
+use frankd_proto::{HoldReason, ProfileKind, Secret, SecretInput};
 
 use super::client::certificates;
 use super::{list, map, patch, pem, secret};
 use crate::app::App;
 use crate::args::profile::{Action, Clearable, Create, Settings, Smtp, Update};
-use crate::args::secret::{Password, Source};
+use crate::args::secret::{KnownSecret, Password, Source};
 use crate::args::values::seconds;
 use crate::failure::{Doing, Failure, exit};
 use crate::output::{BAD, Page, Render, WARNING, join, pairs, text};
@@ -45,7 +45,8 @@ pub(crate) async fn run(app: &mut App, action: Action) -> Result<u8, Failure> {
 }
 
 async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
-    let Create { name, kind, default, password, settings, smtp } = args;
+    let Create { name, kind, default, password, known, settings, smtp } = args;
+    let client_secret = known_secret(app, &known)?;
     let password = match self::password(app, &password)? {
         None if kind == ProfileKind::Smtp && settings.username.is_some() && app.may_ask() => {
             secrets::ask(app, "Password: ")?.map(SecretInput::value)
@@ -76,6 +77,7 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
         client,
         username,
         password,
+        client_secret,
         scopes: list(scopes),
         authorization_params: map(authorization_params)?,
         token_params: map(token_params)?,
@@ -101,7 +103,8 @@ async fn create(app: &mut App, args: Create) -> Result<u8, Failure> {
 }
 
 async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
-    let Update { name, if_revision, confirm, new_name, kind, default, clear, password, settings, smtp } = args;
+    let Update { name, if_revision, confirm, new_name, kind, default, clear, password, known, settings, smtp } = args;
+    let client_secret = known_secret(app, &known)?;
     let cleared = |field| clear.contains(&field);
     let password = self::password(app, &password)?;
     let params = rpc::UpdateParams {
@@ -116,6 +119,7 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
         client: patch(settings.client, cleared(Clearable::Client), "client")?,
         username: patch(settings.username, cleared(Clearable::Username), "username")?,
         password: patch(password, cleared(Clearable::Password), "password")?,
+        client_secret,
         scopes: list(settings.scopes),
         authorization_params: map(settings.authorization_params)?,
         token_params: map(settings.token_params)?,
@@ -132,6 +136,11 @@ async fn update(app: &mut App, args: Update) -> Result<u8, Failure> {
 fn password(app: &mut App, args: &Password) -> Result<Option<SecretInput>, Failure> {
     let fetch = |source: Source| secrets::fetch(app, source, "password");
     args.source().map(fetch).transpose()
+}
+
+fn known_secret(app: &mut App, args: &KnownSecret) -> Result<Option<Secret>, Failure> {
+    let fetch = |source: Source| secrets::fetch(app, source, "client secret");
+    Ok(args.source().map(fetch).transpose()?.and_then(|input| input.value))
 }
 
 /// The mail server's part; absent if nothing of it was said.

@@ -3,6 +3,7 @@
 use frankd_proto::methods::client::{CreateParams, DeleteParams, UpdateParams};
 use frankd_proto::{ClientId, Name};
 
+use super::destinations::given;
 use super::{ChangeError, Changes, owned_by_api, same_revision};
 use crate::domain::Client;
 use crate::entropy::EntropyExt as _;
@@ -12,6 +13,7 @@ use crate::store::Change;
 impl Changes {
     /// Makes a client.
     pub async fn create_client(&self, params: CreateParams) -> Result<Client, ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         if view.client_named(&params.name).is_some() {
             return Err(ChangeError::Exists { what: "client", name: params.name });
@@ -19,12 +21,13 @@ impl Changes {
         let now = self.clock.wall();
         let client = client::create(params, view.presets(), ClientId::from_bits(self.entropy.ulid(now)), now)?;
         let change = Change::PutClient { client: Box::new(client.clone()), expected: None };
-        self.registry.commit(vec![change], Vec::new()).await?;
+        self.commit(vec![change], "client", &client.name).await?;
         Ok(client)
     }
 
     /// Changes a client.
     pub async fn update_client(&self, params: UpdateParams) -> Result<Client, ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
@@ -35,50 +38,32 @@ impl Changes {
             return Err(ChangeError::Exists { what: "client", name: name.clone() });
         }
         let confirmed = params.confirm;
+        let proven = self.knows_secret(current, given(&params.client_secret));
         let changed = client::update(current, params, self.clock.wall())?;
         let mut after = View::clone(&view);
         after.replace_client(changed.clone());
         self.ask_before_tokens_end(&view, &after, confirmed)?;
+        if !proven {
+            self.revoke_where_issued(&view, &after)?;
+        }
         let change = Change::PutClient { client: Box::new(changed.clone()), expected: Some(current.revision) };
-        self.registry.commit(vec![change], Vec::new()).await?;
+        self.commit(vec![change], "client", &changed.name).await?;
         Ok(changed)
     }
 
     /// Deletes a client that no profile uses.
     pub async fn delete_client(&self, params: DeleteParams) -> Result<(), ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
         same_revision(current.revision, params.if_revision)?;
         let users = view.used_by(current.id).map(|profile| profile.name.as_str()).collect::<Vec<_>>();
         if !users.is_empty() {
-            return Err(ChangeError::InUse(format!("profiles {}", users.join(", "))));
+            return Err(ChangeError::InUse { by: format!("profiles {}", users.join(", ")), way_out: None });
         }
         let change = Change::DeleteClient { id: current.id, expected: current.revision };
-        self.registry.commit(vec![change], Vec::new()).await?;
-        Ok(())
-    }
-
-    /// Live tokens that are issued to something else after a change go out of use: that takes a yes.
-    pub(super) fn ask_before_tokens_end(
-        &self,
-        before: &View,
-        after: &View,
-        confirmed: bool,
-    ) -> Result<(), ChangeError> {
-        if confirmed {
-            return Ok(());
-        }
-        let hit: Vec<Name> = before
-            .profiles()
-            .filter(|profile| self.tokens.info(profile.id).is_some_and(|info| info.slot.tokens.is_some()))
-            .filter(|profile| {
-                let later = after.profile(profile.id).and_then(|profile| after.identity(profile));
-                before.identity(profile) != later
-            })
-            .map(|profile| profile.name.clone())
-            .collect();
-        if hit.is_empty() { Ok(()) } else { Err(ChangeError::ConfirmRequired(hit)) }
+        self.commit(vec![change], "client", &current.name).await
     }
 }
 

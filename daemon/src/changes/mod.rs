@@ -1,18 +1,28 @@
 //! Changes that cross owners: creating, updating and deleting clients and profiles touches the registry, the token slots
 //! and the queue.
+//!
+//! # Invariants
+//!
+//! - One change at a time: each is decided on what the one before it left, so a caller that names no revision never meets
+//!   a conflict. What others change meanwhile, the store decides: mail against the end of its profile.
+//! - A token goes to no server that did not have it before, unless a person grants anew or the client's secret is given.
 
 mod clients;
+mod destinations;
 mod profiles;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use crate::clock::SharedClock;
 use crate::entropy::SharedEntropy;
 use crate::registry::{Invalid, Registry};
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Record, Store, StoreError};
 use crate::tokens::Tokens;
 
-use frankd_proto::Name;
+use frankd_proto::{Name, ProfileId};
+use tokio::sync::Mutex;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +55,13 @@ pub enum ChangeError {
     #[error("{0} manages it")]
     ManagedElsewhere(String),
     /// It is in use.
-    #[error("it is in use by {0}")]
-    InUse(String),
+    #[error("it is in use by {by}")]
+    InUse {
+        /// Who uses it.
+        by: String,
+        /// The command that ends that.
+        way_out: Option<String>,
+    },
     /// Live tokens would go out of use.
     #[error("it would put the tokens of {} out of use", names(.0))]
     ConfirmRequired(Vec<Name>),
@@ -70,18 +85,39 @@ pub struct Changes {
     tokens: Tokens,
     clock: SharedClock,
     entropy: SharedEntropy,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Changes {
     /// Works on these owners.
-    pub const fn new(
+    pub fn new(
         store: Arc<dyn Store>,
         registry: Arc<Registry>,
         tokens: Tokens,
         clock: SharedClock,
         entropy: SharedEntropy,
     ) -> Self {
-        Self { store, registry, tokens, clock, entropy }
+        Self { store, registry, tokens, clock, entropy, turn: Arc::default() }
+    }
+
+    /// Commits, and says in the words of a caller what the store decides against. `what` and `name` are what is put.
+    async fn commit(&self, changes: Vec<Change>, what: &'static str, name: &Name) -> Result<(), ChangeError> {
+        match self.registry.commit(changes, Vec::new()).await {
+            Err(StoreError::Taken(_)) => Err(ChangeError::Exists { what, name: name.clone() }),
+            Err(StoreError::InUse(Record::Profile(id))) => Err(self.kept_by_mail(id).await?),
+            done => Ok(done?),
+        }
+    }
+
+    async fn kept_by_mail(&self, id: ProfileId) -> Result<ChangeError, StoreError> {
+        let counts = self.store.counts().await?;
+        let waiting = counts.iter().find(|(of, _)| *of == id).map_or(0, |(_, count)| count.waiting);
+        let view = self.registry.view();
+        let way_out = view.profile(id).map(|profile| format!("frankctl queue cancel --profile {}", profile.name));
+        Ok(ChangeError::InUse {
+            by: format!("{waiting} waiting messages: wait until they are sent, or cancel them"),
+            way_out,
+        })
     }
 }
 

@@ -14,21 +14,25 @@ use crate::tokens::Frozen;
 
 impl Changes {
     /// Makes a profile.
-    pub async fn create_profile(&self, params: CreateParams) -> Result<Profile, ChangeError> {
+    pub async fn create_profile(&self, mut params: CreateParams) -> Result<Profile, ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         if view.profile_named(&params.name).is_some() {
             return Err(ChangeError::Exists { what: "profile", name: params.name });
         }
         let now = self.clock.wall();
+        let secret = params.client_secret.take();
         let profile = profile::create(params, &view, ProfileId::from_bits(self.entropy.ulid(now)), now)?;
+        self.same_mail_server(&view, None, &profile, secret.as_ref())?;
         let mut changes = no_longer_default(&view, &profile, now);
         changes.push(Change::PutProfile { profile: Box::new(profile.clone()), expected: None });
-        self.registry.commit(changes, Vec::new()).await?;
+        self.commit(changes, "profile", &profile.name).await?;
         Ok(profile)
     }
 
     /// Changes a profile.
-    pub async fn update_profile(&self, params: UpdateParams) -> Result<Profile, ChangeError> {
+    pub async fn update_profile(&self, mut params: UpdateParams) -> Result<Profile, ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
@@ -40,36 +44,36 @@ impl Changes {
         }
         let confirmed = params.confirm;
         let now = self.clock.wall();
+        let secret = params.client_secret.take();
         let changed = profile::update(current, params, &view, now)?;
         let mut after = View::clone(&view);
         after.replace_profile(changed.clone());
+        self.same_mail_server(&view, Some(current), &changed, secret.as_ref())?;
         self.ask_before_tokens_end(&view, &after, confirmed)?;
+        self.revoke_where_issued(&view, &after)?;
         let mut changes = no_longer_default(&view, &changed, now);
         changes.push(Change::PutProfile { profile: Box::new(changed.clone()), expected: Some(current.revision) });
-        self.registry.commit(changes, Vec::new()).await?;
+        self.commit(changes, "profile", &changed.name).await?;
         Ok(changed)
     }
 
     /// Deletes a profile, with its token slot. One with waiting mail stays.
     pub async fn delete_profile(&self, params: DeleteParams) -> Result<(), ChangeError> {
+        let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
         same_revision(current.revision, params.if_revision)?;
-        let counts = self.store.counts().await?;
-        let waiting = counts.iter().find(|(id, _)| *id == current.id).map_or(0, |(_, count)| count.waiting);
-        if waiting > 0 {
-            return Err(ChangeError::InUse(format!("{waiting} waiting messages")));
-        }
         let mut changes = vec![Change::DeleteProfile { id: current.id, expected: current.revision }];
         let frozen = self.tokens.freeze(current.id);
         if frozen.is_none() && current.kind != ProfileKind::Smtp {
-            return Err(ChangeError::InUse("a token that is being fetched; try again in a moment".to_owned()));
+            let by = "a token that is being fetched; try again in a moment".to_owned();
+            return Err(ChangeError::InUse { by, way_out: None });
         }
         if let Some(version) = frozen.as_ref().and_then(Frozen::version) {
             changes.push(Change::DeleteSlot { profile: current.id, expected: version });
         }
-        self.registry.commit(changes, Vec::new()).await?;
+        self.commit(changes, "profile", &current.name).await?;
         self.tokens.forget(current.id).await;
         drop(frozen);
         Ok(())

@@ -124,8 +124,8 @@ impl Broker {
             return Err(GrantError::Unsupported(format!("client {} has no authorization_endpoint", client.name)));
         };
         let port = match (via, port) {
-            (_, Some(port)) => port,
-            (GrantVia::ClientLoopback, None) => return Err(GrantError::PortNeeded),
+            (_, Some(port)) if port > 0 => port,
+            (_, Some(_)) | (GrantVia::ClientLoopback, None) => return Err(GrantError::PortNeeded),
             (GrantVia::Paste, None) => self.unused_port(),
         };
         let redirect_uri = client.redirect_uri.replace("{port}", &port.to_string());

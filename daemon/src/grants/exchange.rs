@@ -111,6 +111,7 @@ fn warnings(parts: &Parts, grant: &Grant, answer: &TokenAnswer) -> Vec<String> {
         username,
         account: answer.account.as_deref(),
         refresh_token: !parts.tokens.lacks_refresh_token(grant.profile, answer, &grant.identity),
+        kept_in_doubt: parts.tokens.keeps_in_doubt(grant.profile, answer, &grant.identity),
         asked: &grant.identity.scopes,
         granted: answer.scopes.as_deref(),
     };

@@ -107,6 +107,13 @@ pub fn warnings(outcome: &Outcome<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if outcome.kept_in_doubt {
+        warnings.push(
+            "the server gave no refresh token, and did not say which account signed in: the one of the grant before stays \
+             in use. If another account signed in this time, revoke the token and grant again"
+                .to_owned(),
+        );
+    }
     let missing = missing_scopes(outcome.asked, outcome.granted);
     if !missing.is_empty() {
         warnings.push(format!(
@@ -126,6 +133,8 @@ pub struct Outcome<'a> {
     pub account: Option<&'a str>,
     /// Whether there is a refresh token.
     pub refresh_token: bool,
+    /// Whether that is the one of an earlier grant, which may be another account's.
+    pub kept_in_doubt: bool,
     /// Scopes that were asked for.
     pub asked: &'a [String],
     /// Scopes that were granted; absent means all of them (RFC 6749 §5.1).
@@ -188,10 +197,13 @@ mod tests {
             username: Some("Alerts@Example.org"),
             account: Some("alerts@example.org"),
             refresh_token: true,
+            kept_in_doubt: false,
             asked: &asked,
             granted: None,
         };
         assert_eq!(warnings(&good), Vec::<String>::new());
+        let kept = warnings(&Outcome { account: None, kept_in_doubt: true, ..good });
+        assert!(kept.len() == 1 && kept[0].contains("revoke the token"), "{kept:?}");
         let other = ["https://other".to_owned()];
         let bad = Outcome { account: Some("me@example.org"), refresh_token: false, granted: Some(&other), ..good };
         let told = warnings(&bad);

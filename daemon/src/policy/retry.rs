@@ -245,7 +245,7 @@ pub fn probe_at(reason: HoldReason, probes: u32, now: Timestamp) -> Option<Times
         HoldReason::AuthRefused => &AUTH_PROBES,
         HoldReason::HostFault => &HOST_PROBES,
         HoldReason::AccountLimit | HoldReason::ClientFault => &HOURLY,
-        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired => return None,
+        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired | HoldReason::NoProfile => return None,
     };
     let last = waits.len() - 1;
     let nth = usize::try_from(probes).unwrap_or(last).min(last);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use frankd_proto::ProfileId;
+use frankd_proto::{HoldReason, ProfileId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
@@ -84,6 +84,8 @@ impl Dispatcher {
         self.lines.retain(|id, _| view.profile(*id).is_some());
         self.bases.retain(|id, _| view.profile(*id).is_some());
         for profile in view.profiles().filter(|profile| profile.smtp.is_some()) {
+            let now = self.shared.clock.wall();
+            self.shared.gates.open(profile.id, HoldReason::NoProfile, Some(&profile.name), now).await?;
             let info = if probe::uses_tokens(profile) { self.shared.tokens.info(profile.id) } else { None };
             if let Some(info) = &info {
                 probe::follow_token(&self.shared, profile, info).await?;

@@ -175,8 +175,11 @@ fn store_kind(error: &StoreError) -> Kind {
         StoreError::ReadOnly(_) => Kind::StoreReadOnly,
         StoreError::Full => Kind::QueueFull,
         StoreError::Closed => Kind::DaemonShuttingDown,
-        StoreError::Conflict(_) | StoreError::Missing(_) | StoreError::Damaged { .. } | StoreError::Failed(_) => {
-            Kind::StoreUnavailable
-        }
+        StoreError::Conflict(_)
+        | StoreError::Missing(_)
+        | StoreError::Taken(_)
+        | StoreError::InUse(_)
+        | StoreError::Damaged { .. }
+        | StoreError::Failed(_) => Kind::StoreUnavailable,
     }
 }

@@ -24,7 +24,7 @@ use super::shared::Shared;
 use crate::domain::{Message, NewEvent, Phase, Profile, Recipient, Settings};
 use crate::entropy::EntropyExt as _;
 use crate::registry::View;
-use crate::store::{Accepted, IdempotencyKey, NewBody, NewMessage};
+use crate::store::{Accepted, IdempotencyKey, NewBody, NewMessage, Record, StoreError};
 
 /// Most recipients of one message. Servers take 100 to 1,000 (RFC 5321 §4.5.3.1.8).
 const RECIPIENTS_MAX: usize = 1000;
@@ -112,7 +112,12 @@ pub(super) async fn submit(
     let kept = message.clone();
     let idempotency = named.map(Named::key);
     let new = NewMessage { message, body, idempotency, max_messages, max_of_uid, event };
-    match shared.store.accept(new).await? {
+    let accepted = shared.store.accept(new).await.map_err(|error| match error {
+        // It was deleted, or sends no more, since it was chosen.
+        StoreError::Missing(Record::Profile(_)) => SubmitError::NoSuchProfile(profile.name.clone()),
+        error => error.into(),
+    })?;
+    match accepted {
         Accepted::New => {
             shared.accepted(&kept);
             Ok(receipt(shared, &kept, false))

@@ -23,6 +23,7 @@ mod intake;
 mod line;
 mod normalise;
 mod orders;
+mod orphans;
 mod probe;
 mod reading;
 mod sender;
@@ -77,6 +78,9 @@ impl Queue {
         let first = Arc::clone(&shared);
         let task = async move {
             doubt::decide_all(&first).await;
+            if let Err(error) = orphans::hold(&first).await {
+                tracing::warn!(%error, "mail without a profile is not looked for");
+            }
             tokio::join!(dispatcher.run(), upkeep);
         };
         (Self { shared, pings }, task)

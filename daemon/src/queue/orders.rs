@@ -78,8 +78,7 @@ pub(super) async fn carry_out(
             }
         }
         Which::Profile(name) => {
-            let view = shared.registry.view();
-            let profile = view.profile_named(&name).ok_or(QueueError::NoSuchProfile(name))?.id;
+            let profile = shared.profile_id(&name).ok_or(QueueError::NoSuchProfile(name))?;
             let mut filter = MessageFilter {
                 profile: Some(profile),
                 uid: scope.uid(),

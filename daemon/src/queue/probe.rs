@@ -20,7 +20,7 @@ fn is_probed(gate: &Gate) -> bool {
         HoldReason::AuthRefused | HoldReason::HostFault | HoldReason::AccountLimit => true,
         // One that a delivery closed; one of the token's state is opened by that state.
         HoldReason::ClientFault => gate.until.is_some(),
-        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired => false,
+        HoldReason::Operator | HoldReason::Paused | HoldReason::GrantRequired | HoldReason::NoProfile => false,
     }
 }
 

@@ -4,6 +4,7 @@ use frankd_proto::methods::message::{ListParams, MessageView, Messages, Recipien
 use frankd_proto::methods::queue::{ProfileQueue, QueueSummary};
 use frankd_proto::{HoldReason, MessageId, MessageState, ProfileId};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::QueueError;
@@ -64,9 +65,8 @@ pub(super) async fn list(shared: &Shared, params: ListParams, scope: Scope) -> R
         return Err(QueueError::Parameter { field: "limit", reason: format!("must be from 1 to {PAGE_MAX}") });
     }
     let limit = limit as usize;
-    let view_now = shared.registry.view();
     let profile = match params.profile {
-        Some(name) => Some(view_now.profile_named(&name).ok_or(QueueError::NoSuchProfile(name))?.id),
+        Some(name) => Some(shared.profile_id(&name).ok_or(QueueError::NoSuchProfile(name))?),
         None => None,
     };
     let mut filter = MessageFilter {
@@ -117,18 +117,20 @@ pub(super) async fn summary(shared: &Shared) -> Result<QueueSummary, QueueError>
     let now = shared.clock.wall();
     let view = shared.registry.view();
     let mut profiles: Vec<ProfileQueue> = Vec::new();
-    for profile in view.profiles().filter(|profile| profile.smtp.is_some()) {
-        let count = counts.iter().find(|(id, _)| *id == profile.id).map(|(_, count)| *count).unwrap_or_default();
+    let senders = view.profiles().filter(|profile| profile.smtp.is_some()).map(|profile| profile.id);
+    let all: BTreeSet<ProfileId> = senders.chain(counts.iter().map(|(id, _)| *id)).collect();
+    for id in all {
+        let count = counts.iter().find(|(of, _)| *of == id).map(|(_, count)| *count).unwrap_or_default();
         profiles.push(ProfileQueue {
-            profile: profile.name.clone(),
+            profile: shared.profile_name(id),
             waiting: count.waiting,
-            due: due(shared, profile.id, &count, now).await?,
+            due: due(shared, id, &count, now).await?,
             sending: count.sending,
             held: count.held,
             in_doubt: count.in_doubt,
             bytes: count.bytes,
             oldest_at: count.oldest_at,
-            gates: shared.gates.of(profile.id).iter().map(|gate| gate.reason).collect(),
+            gates: shared.gates.of(id).iter().map(|gate| gate.reason).collect(),
         });
     }
     profiles.sort_by(|a, b| a.profile.cmp(&b.profile));

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use frankd_proto::{MessageId, MessageState, Name, ProfileId};
+use frankd_proto::{HoldReason, MessageId, MessageState, Name, ProfileId};
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
@@ -158,6 +158,15 @@ impl Shared {
 
     pub(super) fn ends(&self) -> MutexGuard<'_, BTreeSet<(Timestamp, MessageId)>> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The profile of that name, or the one that is gone and that the name stands for.
+    pub(super) fn profile_id(&self, name: &Name) -> Option<ProfileId> {
+        let closed = self.gates.closed();
+        let mut gone =
+            closed.keys().filter(|(id, reason)| *reason == HoldReason::NoProfile && Name::from(*id) == *name);
+        let view = self.registry.view();
+        view.profile_named(name).map(|profile| profile.id).or_else(|| gone.next().map(|(id, _)| *id))
     }
 
     /// The profile's name; that of one that is gone is its id.

@@ -66,8 +66,17 @@ const RESERVED_TOKEN: &[&str] = &[
     "username",
 ];
 
-/// A URL that a secret may go to: https, or http to loopback; no user, password or fragment.
+/// Names that frankd sets itself in a revocation request (RFC 7009 §2.1).
+const RESERVED_REVOCATION: &[&str] =
+    &["client_assertion", "client_assertion_type", "client_id", "client_secret", "token", "token_type_hint"];
+
+/// A URL that a secret may go to: https, or http to loopback; no user, password or fragment, and no parameter of frankd's
+/// own in its query (RFC 6749 §3.1 and §3.2: the query stays, and a parameter is sent once).
 pub(super) fn endpoint(field: &str, text: &str) -> Result<(), Invalid> {
+    if !text.bytes().all(|octet| octet.is_ascii_graphic()) {
+        let message = format!("{field} must be a URL of visible ASCII characters, without white space or line ends");
+        return Err(Invalid::new(field, message));
+    }
     let url = Url::parse(text).map_err(|error| Invalid::new(field, format!("{field} is not a URL: {error}")))?;
     let secure = match url.scheme() {
         "https" => true,
@@ -80,7 +89,28 @@ pub(super) fn endpoint(field: &str, text: &str) -> Result<(), Invalid> {
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(Invalid::new(field, format!("{field} must have no user, password or fragment")));
     }
-    Ok(())
+    let reserved = match field {
+        "authorization_endpoint" => RESERVED_AUTHORIZATION,
+        "revocation_endpoint" => RESERVED_REVOCATION,
+        _ => RESERVED_TOKEN,
+    };
+    match url.query_pairs().find(|(name, _)| reserved.contains(&name.as_ref())) {
+        Some((name, _)) => Err(Invalid::new(
+            field,
+            format!("{field} must not have {name} in its query: frankd sets it itself, and a request carries it once"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A secret that people give as one line. One by reference is looked at when it is read.
+pub(super) fn one_line(field: &str, secret: Option<&StoredSecret>) -> Result<(), Invalid> {
+    match secret.map(|secret| &secret.source) {
+        Some(SecretSource::Value(value)) if !value.is_one_line() => {
+            Err(Invalid::new(field, format!("{field} must be one line without control characters")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A loopback redirect URI with `{port}` in the place of the port (RFC 8252 §7.3).
@@ -92,7 +122,7 @@ pub(super) fn redirect_template(text: &str) -> Result<(), Invalid> {
             "redirect_uri must be http to 127.0.0.1, localhost or [::1] with {port} as its port, such as http://127.0.0.1:{port}/",
         )
     };
-    if text.matches("{port}").count() != 1 {
+    if text.matches("{port}").count() != 1 || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
         return Err(wrong());
     }
     let url = Url::parse(&text.replace("{port}", "54321")).map_err(|_| wrong())?;
@@ -115,7 +145,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Scheme, host and port: where a secret goes.
-pub(super) fn origin(text: &str) -> Option<url::Origin> {
+pub fn origin(text: &str) -> Option<url::Origin> {
     Url::parse(text).ok().map(|url| url.origin())
 }
 
@@ -223,9 +253,42 @@ mod tests {
             "https://h/#f",
             "token",
             "http://127.0.0.1.example/",
+            "https://h/\r\ntok",
+            "https://h/\ttok",
+            " https://h/",
+            "https://h/ ",
+            "https://h/\u{7f}",
+            "https://h/?client_id=evil",
+            "https://h/?tenant=1&gr%61nt_type=password",
         ] {
             assert!(endpoint("token_endpoint", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_query_stays_but_for_what_frankd_says_itself() {
+        for (field, good, bad) in [
+            ("authorization_endpoint", "token=1&hd=x", "state=fixed"),
+            ("authorization_endpoint", "p=signin", "redirect_uri=https://evil.example"),
+            ("token_endpoint", "p=signin", "refresh_token=x"),
+            ("revocation_endpoint", "state=1", "token=x"),
+            ("mtls_token_endpoint", "p=signin", "client_assertion=x"),
+        ] {
+            assert_eq!(endpoint(field, &format!("https://h/?{good}")), Ok(()), "{field}?{good}");
+            let Err(error) = endpoint(field, &format!("https://h/?{bad}")) else { panic!("{field}?{bad}") };
+            assert_eq!(error.field, field);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_refused() {
+        for bad in ["AAAA", "", "MAo="] {
+            let pem = format!("-----BEGIN CERTIFICATE-----\n{bad}\n-----END CERTIFICATE-----\n");
+            assert_eq!(ca_bundle("smtp.ca_bundle", &pem).unwrap_err().field, "smtp.ca_bundle", "{bad:?}");
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let ca = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
+        assert_eq!(ca_bundle("ca_bundle", &ca), Ok(()));
     }
 
     #[test]
@@ -239,6 +302,8 @@ mod tests {
             "http://example.org:{port}/",
             "http://127.0.0.1:80/{port}",
             "http://127.0.0.1:{port}/?a=b",
+            "http://127.0.0.1:{port}/\r\n",
+            " http://127.0.0.1:{port}/",
         ] {
             assert!(redirect_template(bad).is_err(), "{bad}");
         }

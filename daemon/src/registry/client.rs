@@ -132,6 +132,7 @@ fn same_destinations(before: &Client, after: &Client) -> Result<(), Invalid> {
 
 fn validate(client: &Client) -> Result<(), Invalid> {
     check::plain_text("client_id", &client.client_id, 1024)?;
+    check::one_line("client_secret", client.client_secret.as_ref())?;
     if let Some(text) = &client.description {
         check::plain_text("description", text, 1024)?;
     }
@@ -211,6 +212,14 @@ pub(super) mod tests {
         let mut params = change;
         params["name"] = json!("test");
         update(current, serde_json::from_value(params).unwrap(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_secret_of_two_lines_is_refused_by_field() {
+        for secret in ["a\r\nb", "a\n", "\u{0}"] {
+            let error = client(&json!({"client_secret": {"value": secret}})).unwrap_err();
+            assert_eq!(error.field, "client_secret", "{secret:?}");
+        }
     }
 
     #[test]

@@ -144,18 +144,11 @@ fn submission(
         .ok_or_else(|| {
             Invalid::new("smtp.host", "a profile that sends mail needs smtp.host, or a client with a preset")
         })?;
-    let inherited = current
-        .map(|smtp| (smtp.port, smtp.tls))
-        .or_else(|| preset_smtp.filter(|_| !host_given).map(|smtp| (smtp.port, smtp.tls)));
-    let (port, tls) = match (input.port, input.tls) {
-        (Some(port), Some(tls)) => (port, tls),
-        (Some(465), None) => (465, TlsMode::Implicit),
-        (Some(port), None) => (port, inherited.map_or(TlsMode::Starttls, |(_, tls)| tls)),
-        (None, Some(TlsMode::Implicit)) => {
-            (inherited.filter(|(_, tls)| *tls == TlsMode::Implicit).map_or(465, |(port, _)| port), TlsMode::Implicit)
-        }
-        (None, Some(tls)) => (inherited.filter(|(_, known)| *known == tls).map_or(587, |(port, _)| port), tls),
-        (None, None) => inherited.unwrap_or((587, TlsMode::Starttls)),
+    let preset_port = preset_smtp.filter(|_| !host_given).map(|smtp| (smtp.port, smtp.tls));
+    let (port, tls) = match current {
+        // What a change does not give stays.
+        Some(smtp) => (input.port.unwrap_or(smtp.port), input.tls.unwrap_or(smtp.tls)),
+        None => port_and_tls(input.port, input.tls, preset_port),
     };
     let kept = |pick: fn(&Submission) -> u32| current.map(pick);
     let submission = Submission {
@@ -188,6 +181,20 @@ fn submission(
     };
     validate_submission(&submission)?;
     Ok(Some(submission))
+}
+
+/// Port and TLS mode of a new server: what is not given follows from the preset's or the other of the two.
+fn port_and_tls(port: Option<u16>, tls: Option<TlsMode>, preset: Option<(u16, TlsMode)>) -> (u16, TlsMode) {
+    match (port, tls) {
+        (Some(port), Some(tls)) => (port, tls),
+        (Some(465), None) => (465, TlsMode::Implicit),
+        (Some(port), None) => (port, preset.map_or(TlsMode::Starttls, |(_, tls)| tls)),
+        (None, Some(tls)) => {
+            let usual = if tls == TlsMode::Implicit { 465 } else { 587 };
+            (preset.filter(|(_, known)| *known == tls).map_or(usual, |(port, _)| port), tls)
+        }
+        (None, None) => preset.unwrap_or((587, TlsMode::Starttls)),
+    }
 }
 
 fn validate_submission(smtp: &Submission) -> Result<(), Invalid> {
@@ -230,6 +237,7 @@ fn validate(profile: &Profile, client: Option<&Client>) -> Result<(), Invalid> {
             None => address(&field, pattern)?,
         }
     }
+    check::one_line("password", profile.password.as_ref())?;
     check::scopes("scopes", &profile.scopes)?;
     check::authorization_params(&profile.authorization_params)?;
     check::token_params(&profile.token_params)?;

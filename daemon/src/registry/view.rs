@@ -121,10 +121,7 @@ impl View {
     /// What tokens of a profile are issued to; `None` for a profile without tokens.
     pub fn identity(&self, profile: &Profile) -> Option<SlotIdentity> {
         let client = self.client_of(profile)?;
-        let shown_to = profile
-            .smtp
-            .as_ref()
-            .filter(|_| profile.kind == ProfileKind::Oauth2Smtp && profile.flow == Some(Flow::Interactive));
+        let shown_to = profile.smtp.as_ref().filter(|_| profile.kind == ProfileKind::Oauth2Smtp);
         Some(SlotIdentity {
             token_endpoint: client.token_endpoint.clone(),
             client_id: client.client_id.clone(),

@@ -96,7 +96,8 @@ impl Session {
         }
         self.envelope(envelope, content.size(), answers).await?;
         let go = answers.data.as_ref().is_some_and(|reply| reply.code == 354);
-        if go && answers.accepted.is_empty() {
+        let refused = answers.mail.as_ref().is_some_and(|mail| mail.code >= 300);
+        if go && (refused || answers.accepted.is_empty()) {
             return self.lone_dot(answers).await;
         }
         if !go {
@@ -231,8 +232,8 @@ impl Session {
         Ok(())
     }
 
-    /// All recipients were refused, and the server took DATA all the same: it gets an empty message that it has nobody to
-    /// give to (RFC 2920 §3.1).
+    /// The sender or all recipients were refused, and the server took DATA all the same: it gets an empty message that it
+    /// has nobody to give to (RFC 2920 §3.1).
     async fn lone_dot(&mut self, answers: &Answers) -> Result<(), Fault> {
         let reply = self.wire.ask(".", limit::FINAL).await;
         let reply = reply.map_err(|trouble| fault(Stage::Data, trouble))?;

@@ -110,6 +110,7 @@ impl Status {
         profiles.sort_by(|a, b| a.name.cmp(&b.name));
         let mut problems = problems::of_the_daemon(&self.parts);
         problems.extend(view.clients().filter_map(|client| problems::of_client(client, now)));
+        problems.extend(queues.iter().filter_map(problems::of_queue));
         for row in &profiles {
             let gates = view.profile_named(&row.name).map(|profile| self.parts.queue.gates(profile.id));
             problems.extend(problems::of_profile(row, &gates.unwrap_or_default()));

@@ -1,5 +1,6 @@
 //! What is wrong, since when, and the command that mends it.
 
+use frankd_proto::methods::queue::ProfileQueue;
 use frankd_proto::methods::system::{Health, Problem, ProfileStatus};
 use frankd_proto::methods::token::TokenInfo;
 use frankd_proto::{HoldReason, TokenState};
@@ -63,7 +64,8 @@ pub(super) fn of_profile(row: &ProfileStatus, gates: &[Gate]) -> Vec<Problem> {
             }
             HoldReason::AccountLimit => ("the account reached a limit", format!("frankctl profile show {}", row.name)),
             HoldReason::HostFault => ("the mail server cannot be used", format!("frankctl profile show {}", row.name)),
-            HoldReason::Operator => continue,
+            // The queue's own problem says it.
+            HoldReason::Operator | HoldReason::NoProfile => continue,
         };
         let detail = gate.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
         problems.push(Problem {
@@ -73,6 +75,16 @@ pub(super) fn of_profile(row: &ProfileStatus, gates: &[Gate]) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Mail that nobody sends.
+pub(super) fn of_queue(queue: &ProfileQueue) -> Option<Problem> {
+    if !queue.gates.contains(&HoldReason::NoProfile) {
+        return None;
+    }
+    let message = format!("{} messages wait for a profile that was deleted or sends no mail any more", queue.waiting);
+    let command = format!("frankctl queue cancel --profile {}", queue.profile);
+    Some(problem(Health::Degraded, &format!("profile:{}", queue.profile), message, Some(command)))
 }
 
 fn of_token(row: &ProfileStatus, token: &TokenInfo, held: &str) -> Option<Problem> {

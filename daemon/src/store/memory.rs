@@ -57,6 +57,16 @@ struct Records {
     gates: BTreeMap<(ProfileId, HoldReason), Gate>,
 }
 
+impl Records {
+    /// Refuses mail for a profile that is not there or sends none.
+    fn take_mail(&self, id: ProfileId) -> Result<(), StoreError> {
+        match self.profiles.get(&id).filter(|profile| rules::sends(profile)) {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Missing(Record::Profile(id))),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Submitted {
     digest: [u8; 32],
@@ -93,6 +103,11 @@ impl MemoryStore {
     /// What [`Store::health`] says of the free octets.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.lock().free_bytes = free;
+    }
+
+    /// Takes a profile away without a look at its mail, as an earlier version could.
+    pub fn lose_profile(&self, id: ProfileId) {
+        self.lock().records.profiles.remove(&id);
     }
 
     fn open(shared: Arc<Mutex<Shared>>) -> Self {
@@ -380,6 +395,7 @@ impl Shared {
             Some(new.message.version),
             Record::Message(id),
         )?;
+        self.records.take_mail(new.message.profile)?;
         let waiting = |uid: Option<u32>| {
             let open = self.messages.values().filter(|m| !m.is_final());
             open.filter(|m| uid.is_none_or(|uid| uid == m.uid)).count() as u64
@@ -463,27 +479,24 @@ impl Draft<'_> {
                 let stored = records.clients.get(&client.id).map(|c| c.revision);
                 rules::follows(stored, expected, Some(client.revision), Record::Client(client.id))?;
                 if let Some(other) = records.clients.values().find(|c| c.name == client.name && c.id != client.id) {
-                    return Err(StoreError::Conflict(Record::Client(other.id)));
+                    return Err(StoreError::Taken(Record::Client(other.id)));
                 }
                 records.clients.insert(client.id, client.into());
             }
             Change::DeleteClient { id, expected } => {
                 let stored = records.clients.get(&id).map(|c| c.revision);
                 rules::follows(stored, Some(expected), None, Record::Client(id))?;
+                if records.profiles.values().any(|profile| profile.client == Some(id)) {
+                    return Err(StoreError::InUse(Record::Client(id)));
+                }
                 records.clients.remove(&id);
             }
-            Change::PutProfile { profile, expected } => {
-                let stored = records.profiles.get(&profile.id).map(|p| p.revision);
-                rules::follows(stored, expected, Some(profile.revision), Record::Profile(profile.id))?;
-                if let Some(other) = records.profiles.values().find(|p| p.name == profile.name && p.id != profile.id) {
-                    return Err(StoreError::Conflict(Record::Profile(other.id)));
-                }
-                records.profiles.insert(profile.id, profile.into());
-            }
+            Change::PutProfile { profile, expected } => return self.put_profile(*profile, expected),
             Change::DeleteProfile { id, expected } => {
                 let stored = records.profiles.get(&id).map(|p| p.revision);
                 rules::follows(stored, Some(expected), None, Record::Profile(id))?;
                 records.profiles.remove(&id);
+                return self.free_of_mail(id);
             }
             Change::PutSlot { slot, expected } => {
                 let stored = records.slots.get(&slot.profile).map(|s| s.version);
@@ -508,10 +521,39 @@ impl Draft<'_> {
             }
             Change::PutMessage { message, expected } => {
                 let stored = self.messages.get(&message.id).or_else(|| self.stored.get(&message.id));
-                let stored = stored.map(|m| m.version);
-                rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
+                let (version, profile) = (stored.map(|m| m.version), stored.map(|m| m.profile));
+                rules::follows(version, Some(expected), Some(message.version), Record::Message(message.id))?;
+                if profile != Some(message.profile) {
+                    records.take_mail(message.profile)?;
+                }
                 self.messages.insert(message.id, *message);
             }
+        }
+        Ok(())
+    }
+
+    fn put_profile(&mut self, profile: Profile, expected: Option<u64>) -> Result<(), StoreError> {
+        let records = &mut self.records;
+        let stored = records.profiles.get(&profile.id);
+        rules::follows(stored.map(|p| p.revision), expected, Some(profile.revision), Record::Profile(profile.id))?;
+        if let Some(other) = records.profiles.values().find(|p| p.name == profile.name && p.id != profile.id) {
+            return Err(StoreError::Taken(Record::Profile(other.id)));
+        }
+        if let Some(client) = profile.client.filter(|client| !records.clients.contains_key(client)) {
+            return Err(StoreError::Missing(Record::Client(client)));
+        }
+        let stops = stored.is_some_and(|stored| rules::sends(stored)) && !rules::sends(&profile);
+        let id = profile.id;
+        records.profiles.insert(id, Arc::new(profile));
+        if stops { self.free_of_mail(id) } else { Ok(()) }
+    }
+
+    /// Refuses if mail waits for the profile.
+    fn free_of_mail(&self, id: ProfileId) -> Result<(), StoreError> {
+        let unchanged = self.stored.values().filter(|message| !self.messages.contains_key(&message.id));
+        let waits = |message: &Message| message.profile == id && !message.is_final();
+        if self.messages.values().chain(unchanged).any(waits) {
+            return Err(StoreError::InUse(Record::Profile(id)));
         }
         Ok(())
     }
@@ -545,6 +587,7 @@ mod tests {
     #[tokio::test]
     async fn it_fails_as_told_and_recovers() {
         let store = MemoryStore::new();
+        sample::senders(&store).await.unwrap();
         let new = sample::new_message(sample::message(1, 1));
         store.fail_next(StoreError::ReadOnly("sync failed".to_owned()));
         assert!(matches!(store.accept(new.clone()).await, Err(StoreError::ReadOnly(_))));

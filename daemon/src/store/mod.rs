@@ -7,6 +7,8 @@
 //! - **One commit.** A change, its events and their sequence numbers are one commit: all of it or nothing.
 //! - **Compare and swap.** Each record has a version (`revision`, `version`, a grant's `state`); a change names the one
 //!   that it was made from. So no owner can overwrite what it has not seen.
+//! - **References.** A profile's client and a waiting message's profile are there: who takes them away, and who refers to
+//!   what is not there, is refused. Only here are all changes seen in one order, so only here can that be promised.
 //! - **Claims.** [`Store::claim`] hands a due message to one delivery. Claims of another run of the daemon are void when
 //!   the store is opened; [`Opened`] tells which of them had passed the final dot.
 //! - **Order.** Within a profile: by priority, then by due time, then by id.
@@ -60,6 +62,12 @@ pub enum StoreError {
     /// A record is not there.
     #[error("{0} is not there")]
     Missing(Record),
+    /// Another record has the name: this one.
+    #[error("{0} has that name")]
+    Taken(Record),
+    /// Others need the record as it is: profiles their client, waiting mail its profile.
+    #[error("{0} is in use")]
+    InUse(Record),
     /// A write or sync failed: the store takes no more changes until it is opened again.
     #[error("the store takes no more changes: {0}")]
     ReadOnly(String),
@@ -119,8 +127,8 @@ impl fmt::Display for Record {
 }
 
 /// One change of a [`Store::commit`]. `expected` is the version that the change was made from; the record given carries
-/// the new one: one more, or 1 for a new record. Anything else is a [`StoreError::Conflict`], as is a name that another
-/// record has (the error then names that one).
+/// the new one: one more, or 1 for a new record. Anything else is a [`StoreError::Conflict`]; a name that another record
+/// has is [`StoreError::Taken`].
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Makes a client (`expected: None`) or changes it. The name must be free.
@@ -130,21 +138,22 @@ pub enum Change {
         /// Its revision before.
         expected: Option<u64>,
     },
-    /// Deletes a client.
+    /// Deletes a client. While a profile refers to it, that is [`StoreError::InUse`].
     DeleteClient {
         /// Which.
         id: ClientId,
         /// Its revision before.
         expected: u64,
     },
-    /// Makes a profile (`expected: None`) or changes it. The name must be free.
+    /// Makes a profile (`expected: None`) or changes it. The name must be free and the client there; while mail waits for
+    /// the profile it goes on sending, else that is [`StoreError::InUse`].
     PutProfile {
         /// The profile as it shall be.
         profile: Box<Profile>,
         /// Its revision before.
         expected: Option<u64>,
     },
-    /// Deletes a profile.
+    /// Deletes a profile. While mail waits for it, that is [`StoreError::InUse`].
     DeleteProfile {
         /// Which.
         id: ProfileId,
@@ -181,7 +190,8 @@ pub enum Change {
         /// Which gate.
         reason: HoldReason,
     },
-    /// Changes a message: a settlement, a hold, a cancellation. The index of due work follows.
+    /// Changes a message: a settlement, a hold, a cancellation. The index of due work follows. A profile that it moves to
+    /// must be there and send mail.
     PutMessage {
         /// The message as it shall be.
         message: Box<Message>,
@@ -352,7 +362,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Makes all changes or none, with their events. Gives the sequence number of the last event.
     fn commit(&self, changes: Vec<Change>, events: Vec<NewEvent>) -> Reply<'_, u64>;
 
-    /// Accepts a message, its body and its event in one commit.
+    /// Accepts a message, its body and its event in one commit. Without a profile that sends it, that is
+    /// [`StoreError::Missing`].
     fn accept(&self, new: NewMessage) -> Reply<'_, Accepted>;
 
     /// Every profile with a message that is neither claimed nor held, and when its first one is due.

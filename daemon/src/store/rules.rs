@@ -4,7 +4,7 @@
 use frankd_proto::{GrantId, GrantState, RecipientState};
 
 use super::{LaneCount, MessageFilter, Record, StoreError};
-use crate::domain::{Message, NewEvent, StoredEvent};
+use crate::domain::{Message, NewEvent, Profile, StoredEvent};
 
 /// Most messages that one call of [`Store::messages`](super::Store::messages) looks at.
 pub(super) const LOOKED_AT: usize = 10_000;
@@ -77,6 +77,11 @@ pub(super) fn follows(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a profile can be given mail.
+pub(super) const fn sends(profile: &Profile) -> bool {
+    profile.smtp.is_some()
 }
 
 /// Whether a grant may leave the state that is `stored`.

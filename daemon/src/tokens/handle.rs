@@ -189,10 +189,22 @@ impl Tokens {
 
     /// Whether a grant that brings this answer leaves the slot without a refresh token.
     pub fn lacks_refresh_token(&self, profile: ProfileId, answer: &TokenAnswer, identity: &SlotIdentity) -> bool {
-        let arrival =
-            Arrival { answer: answer.clone(), sent_at: self.house.parts.clock.wall(), identity: identity.clone() };
+        let arrival = self.arrival(answer, identity);
         let kept = |lane: Arc<Lane>| record::kept_refresh_token(&lane.shown().slot, &arrival).is_some();
         answer.refresh_token.is_none() && !self.house.lane(profile).is_some_and(kept)
+    }
+
+    /// Whether a grant that brings this answer leaves an earlier refresh token in use that may be another account's.
+    pub fn keeps_in_doubt(&self, profile: ProfileId, answer: &TokenAnswer, identity: &SlotIdentity) -> bool {
+        let arrival = self.arrival(answer, identity);
+        let Some(shown) = self.house.lane(profile).map(|lane| lane.shown()) else { return false };
+        let before = shown.slot.tokens.as_ref().and_then(|tokens| tokens.account.as_ref());
+        let known = before.is_some() && answer.account.is_some();
+        record::kept_refresh_token(&shown.slot, &arrival).is_some() && !known
+    }
+
+    fn arrival(&self, answer: &TokenAnswer, identity: &SlotIdentity) -> Arrival {
+        Arrival { answer: answer.clone(), sent_at: self.house.parts.clock.wall(), identity: identity.clone() }
     }
 
     /// Revokes the tokens at the server (RFC 7009), unless only here, and forgets them. Says what became of it there.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ADMINISTER, Empty, OBSERVE};
 use crate::ids::ClientId;
 use crate::name::Name;
-use crate::patch::Patch;
+use crate::patch::{Patch, given};
 use crate::secret::{SecretInput, SecretView};
 use crate::vocabulary::{TlsMode, TlsVersion, TokenEndpointAuthMethod};
 
@@ -185,19 +185,19 @@ pub struct UpdateParams {
     #[serde(default, skip_serializing_if = "is_false")]
     pub confirm: bool,
     /// A new name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub new_name: Option<Name>,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub description: Patch<String>,
     /// `client_id` at the provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// Its secret.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub client_secret: Patch<SecretInput>,
     /// How it proves itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
     /// See [`ClientView::issuer`].
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
@@ -206,34 +206,34 @@ pub struct UpdateParams {
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub authorization_endpoint: Patch<String>,
     /// See [`ClientView::token_endpoint`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub token_endpoint: Option<String>,
     /// See [`ClientView::revocation_endpoint`].
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub revocation_endpoint: Patch<String>,
     /// See [`ClientView::redirect_uri`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
     /// Scopes of profiles that name none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
     /// Extra parameters of the authorization request, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub authorization_params: Option<BTreeMap<String, String>>,
     /// Extra parameters of every token request, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub token_params: Option<BTreeMap<String, String>>,
     /// Certificates to trust besides the system's, PEM.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub ca_bundle: Patch<String>,
     /// Oldest TLS version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub min_tls_version: Option<TlsVersion>,
     /// Time to connect, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub connect_timeout_s: Option<u32>,
     /// Time for a whole request, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub request_timeout_s: Option<u32>,
 }
 
@@ -322,4 +322,18 @@ pub struct PresetSmtp {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 pub(super) const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[cfg(test)]
+mod null {
+    use super::UpdateParams;
+
+    #[test]
+    fn what_cannot_be_taken_away_is_not_null() {
+        for field in ["client_id", "token_endpoint", "new_name", "scopes"] {
+            let text = format!(r#"{{"name": "a", "{field}": null}}"#);
+            assert!(serde_json::from_str::<UpdateParams>(&text).is_err(), "{field}");
+        }
+        assert!(serde_json::from_str::<UpdateParams>(r#"{"name": "a", "description": null}"#).is_ok());
+    }
 }

@@ -9,8 +9,8 @@ use super::client::{DeleteParams, Deleted, Named, is_false};
 use super::{ADMINISTER, Empty, OBSERVE, OPERATE};
 use crate::ids::ProfileId;
 use crate::name::Name;
-use crate::patch::Patch;
-use crate::secret::{SecretInput, SecretView};
+use crate::patch::{Patch, given};
+use crate::secret::{Secret, SecretInput, SecretView};
 use crate::vocabulary::{Flow, HoldReason, OnDoubt, ProfileKind, TlsMode, TlsVersion};
 
 method!(
@@ -215,6 +215,10 @@ pub struct CreateParams {
     /// Password of a classic profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretInput>,
+    /// The client's secret as it is, by value: proves that a mail server which is new to the client may get tokens that
+    /// need no person. It is not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Secret>,
     /// Scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -257,19 +261,19 @@ pub struct UpdateParams {
     #[serde(default, skip_serializing_if = "is_false")]
     pub confirm: bool,
     /// A new name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub new_name: Option<Name>,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub description: Patch<String>,
     /// What it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub kind: Option<ProfileKind>,
     /// How it gets tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
     /// Another way to say `flow`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub interactive: Option<bool>,
     /// The OAuth2 client that it uses.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
@@ -280,29 +284,33 @@ pub struct UpdateParams {
     /// Password of a classic profile.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub password: Patch<SecretInput>,
-    /// Scopes.
+    /// The client's secret as it is, by value: proves that a mail server which is new to the client may get tokens that
+    /// need no person. It is not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<Secret>,
+    /// Scopes.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
     /// Extra parameters of the authorization request, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub authorization_params: Option<BTreeMap<String, String>>,
     /// Extra parameters of every token request, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub token_params: Option<BTreeMap<String, String>>,
     /// Where it sends; only the fields given change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpInput>,
     /// Envelope and From address of mail that names none.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub from: Patch<String>,
     /// From addresses that choose this profile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub allowed_from: Option<Vec<String>>,
     /// Makes it the default, or stops it being it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
     /// What to do when a delivery is in doubt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_doubt: Option<OnDoubt>,
     /// Seconds that a token must still live.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
@@ -315,10 +323,24 @@ pub struct UpdateParams {
 pub struct PauseParams {
     /// Which profile.
     pub name: Name,
-    /// Seconds after which it resumes by itself; never if absent.
+    /// Seconds after which it resumes by itself, 1 to 31,536,000; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_s: Option<u64>,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+#[cfg(test)]
+mod null {
+    use super::UpdateParams;
+
+    #[test]
+    fn what_cannot_be_taken_away_is_not_null() {
+        for field in ["kind", "new_name", "scopes", "default", "flow"] {
+            let text = format!(r#"{{"name": "a", "{field}": null}}"#);
+            assert!(serde_json::from_str::<UpdateParams>(&text).is_err(), "{field}");
+        }
+        assert!(serde_json::from_str::<UpdateParams>(r#"{"name": "a", "description": null}"#).is_ok());
+    }
 }

@@ -248,3 +248,43 @@ async fn refusals_at_the_same_time_close_one_gate_and_tell_once() {
     assert_eq!(bench.told(EventType::ProfileHeld).await.len(), 1);
     assert_eq!(bench.reasons("main"), [HoldReason::AuthRefused]);
 }
+
+/// What an earlier version could leave behind: mail of a profile that was deleted while the mail came in.
+#[tokio::test(start_paused = true)]
+async fn mail_whose_profile_is_gone_is_held_by_name_and_can_be_called_off() {
+    let bench = Bench::start([profile("main", |p| p.default = true), profile("other", |_| {})]).await;
+    bench.queue.pause(&named("main"), None, None).await.unwrap();
+    let (kept, called_off) = (bench.send(&["b@y.example"]).await, bench.send(&["c@y.example"]).await);
+    let profile = bench.registry.view().profile_named(&named("main")).unwrap().clone();
+    bench.store.lose_profile(profile.id);
+    let bench = bench.crash().await;
+    bench.pass(s(1)).await;
+    bench.queue.resume(&named("main")).await.unwrap_err();
+    let gone = Name::from(profile.id);
+    let view = bench.view(kept).await;
+    assert_eq!((view.state, &view.profile), (MessageState::Held, &gone));
+    let row = bench.queue.summary().await.unwrap().profiles.into_iter().find(|row| row.profile == gone).unwrap();
+    assert_eq!(row.waiting, 2);
+    assert!(row.gates.contains(&HoldReason::NoProfile), "{row:?}");
+    let told = bench.told(EventType::ProfileHeld).await;
+    assert_eq!(told.last().unwrap().data["reason"], "no_profile");
+    let listed = ListParams { profile: Some(gone.clone()), ..ListParams::default() };
+    assert_eq!(bench.queue.list(listed, Scope::All).await.unwrap().items.len(), 2);
+    assert_eq!(bench.queue.cancel(one(called_off), Scope::All).await.unwrap().changed, [called_off]);
+    assert_eq!(bench.queue.cancel(whole(gone.as_str()), Scope::All).await.unwrap().changed, [kept]);
+    let bench = bench.crash().await;
+    bench.pass(s(1)).await;
+    assert!(!bench.queue.gates(profile.id).iter().any(|gate| gate.reason == HoldReason::NoProfile));
+    assert!(bench.queue.summary().await.unwrap().profiles.iter().all(|row| row.profile != gone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_loses_the_race_against_its_profiles_end_is_refused() {
+    let bench = Bench::plain().await;
+    let id = bench.registry.view().profile_named(&named("main")).unwrap().id;
+    // Behind the back of the registry: whoever sends now chose the profile before it was deleted.
+    bench.store.commit(vec![Change::DeleteProfile { id, expected: 1 }], Vec::new()).await.unwrap();
+    let refused = bench.submit(mail(&["b@y.example"])).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.field()), (frankd_proto::Kind::ObjectNotFound, Some("profile")));
+    assert_eq!(bench.store.counts().await.unwrap(), []);
+}

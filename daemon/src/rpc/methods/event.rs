@@ -1,12 +1,11 @@
 //! `event.*`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use frankd_proto::methods::event::{Events, List, ListParams, SubscribeParams};
 use frankd_proto::{Kind, RpcError};
 
-use super::{Owners, RegistrationError, Table};
+use super::{Owners, RegistrationError, Table, seconds, within};
 use crate::events::Filter;
 
 /// Longest wait of a long poll.
@@ -29,8 +28,8 @@ async fn list(owners: Arc<Owners>, params: ListParams) -> Result<Events, RpcErro
     if let Some(last) = params.last {
         return latest(&owners, &filter, since_seq, last, params.limit).await;
     }
-    let limit = params.limit.unwrap_or(100).clamp(1, 1000) as usize;
-    let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(0).min(LONGEST_WAIT_S)));
+    let limit = within("limit", params.limit.unwrap_or(100), 1, 1000)? as usize;
+    let wait = seconds("wait_s", params.wait_s.unwrap_or(0), LONGEST_WAIT_S)?;
     Ok(owners.events.list(filter, since_seq, limit, wait).await?)
 }
 
@@ -41,10 +40,10 @@ async fn latest(
     last: u32,
     limit: Option<u32>,
 ) -> Result<Events, RpcError> {
-    let refused = |reason| Err(RpcError::new(Kind::InvalidParams, reason).field("last"));
-    match (last, limit) {
-        (_, Some(_)) => refused("`last` is given in place of `limit`, not beside it"),
-        (1..=1000, None) => Ok(owners.events.latest(filter, since_seq, last as usize).await?),
-        _ => refused("`last` must be 1 to 1,000"),
+    if limit.is_some() {
+        let text = "`last` is given in place of `limit`, not beside it";
+        return Err(RpcError::new(Kind::InvalidParams, text).field("last"));
     }
+    let last = within("last", last, 1, 1000)? as usize;
+    Ok(owners.events.latest(filter, since_seq, last).await?)
 }

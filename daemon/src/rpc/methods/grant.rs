@@ -1,7 +1,6 @@
 //! `grant.*`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use frankd_proto::methods::grant::{
     ById, Cancel, Complete, CompleteParams, Completed, Get, GrantView, Grants, List, ListParams, Start, StartParams,
@@ -9,7 +8,7 @@ use frankd_proto::methods::grant::{
 };
 use frankd_proto::{Kind, RpcError};
 
-use super::{Owners, RegistrationError, Table, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named, seconds};
 use crate::domain::Grant;
 use crate::registry::View;
 use crate::rpc::context::CallContext;
@@ -54,7 +53,7 @@ async fn complete(owners: Arc<Owners>, params: CompleteParams) -> Result<Complet
 }
 
 async fn wait(owners: Arc<Owners>, params: WaitParams) -> Result<GrantView, RpcError> {
-    let timeout = Duration::from_secs(u64::from(params.timeout_s.unwrap_or(60).min(LONGEST_WAIT_S)));
+    let timeout = seconds("timeout_s", params.timeout_s.unwrap_or(60), LONGEST_WAIT_S)?;
     let grant = owners.grants.wait(params.id, timeout).await?;
     shown(&owners.registry.view(), &grant)
 }

@@ -1,7 +1,6 @@
 //! `message.*`, and the plain route for whole messages.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +10,7 @@ use frankd_proto::methods::message::{
     Resolve, ResolveParams, Retry, Selection, Send, SendParams, Wait, WaitParams,
 };
 
-use super::{Owners, RegistrationError, Table};
+use super::{Owners, RegistrationError, Table, seconds};
 use crate::policy::access::Reach;
 use crate::queue::{Allowed, Pieces, Scope, Submit};
 use crate::rpc::context::CallContext;
@@ -67,7 +66,7 @@ async fn submit_raw(
 }
 
 async fn wait(owners: Arc<Owners>, call: CallContext, params: WaitParams) -> Result<MessageView, RpcError> {
-    let timeout = Duration::from_secs(u64::from(params.timeout_s.unwrap_or(60).min(LONGEST_WAIT_S)));
+    let timeout = seconds("timeout_s", params.timeout_s.unwrap_or(60), LONGEST_WAIT_S)?;
     Ok(owners.queue.wait(params.id, scope(&call), timeout).await?)
 }
 

@@ -18,6 +18,7 @@ mod translate;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use frankd_proto::{Kind, Method, Name, RpcError, Secret};
 
@@ -103,6 +104,20 @@ impl Table<'_> {
     }
 }
 
+/// A number within its bounds, or the error that names them.
+fn within<N: Copy + PartialOrd + fmt::Display>(field: &str, value: N, least: N, most: N) -> Result<N, RpcError> {
+    if (&least..=&most).contains(&&value) {
+        return Ok(value);
+    }
+    let message = format!("parameter `{field}` must be from {least} to {most}");
+    Err(RpcError::new(Kind::InvalidParams, message).field(field))
+}
+
+/// A wait of up to `longest` seconds.
+fn seconds(field: &str, value: u32, longest: u32) -> Result<Duration, RpcError> {
+    within(field, value, 0, longest).map(|seconds| Duration::from_secs(u64::from(seconds)))
+}
+
 /// The profile of that name, or the error that says there is none.
 fn profile_named<'a>(view: &'a View, name: &Name) -> Result<&'a Profile, RpcError> {
     view.profile_named(name).ok_or_else(|| {
@@ -110,4 +125,19 @@ fn profile_named<'a>(view: &'a View, name: &Name) -> Result<&'a Profile, RpcErro
             .field("profile")
             .hint("frankctl profile list")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_its_bounds_is_refused_by_field_and_not_bent() {
+        assert_eq!(within("limit", 1000, 1, 1000).unwrap(), 1000);
+        assert_eq!(seconds("wait_s", 0, 120).unwrap(), Duration::ZERO);
+        for refused in [within("limit", 0, 1, 1000).map(drop), seconds("limit", 121, 120).map(drop)] {
+            let error = refused.unwrap_err();
+            assert_eq!((error.kind(), error.data.field.as_deref()), (Kind::InvalidParams, Some("limit")));
+        }
+    }
 }

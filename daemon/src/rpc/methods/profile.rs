@@ -10,9 +10,12 @@ use frankd_proto::methods::profile::{
     Create, CreateParams, Delete, Get, List, Pause, PauseParams, ProfileView, Profiles, Resume, Update, UpdateParams,
 };
 
-use super::{Owners, RegistrationError, Table, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named, within};
 use crate::domain::Profile;
 use crate::registry::show;
+
+/// Longest pause that ends by itself: a year, in seconds.
+const LONGEST_PAUSE_S: u64 = 365 * 86_400;
 
 pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
     methods.on::<List, _, _>(|owners, _, Empty {}| async move { Ok(list(&owners)) })?;
@@ -56,7 +59,8 @@ async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, Rp
 async fn pause(owners: Arc<Owners>, params: PauseParams) -> Result<ProfileView, RpcError> {
     let view = owners.registry.view();
     let profile = profile_named(&view, &params.name)?;
-    owners.queue.pause(&params.name, params.for_s.map(Duration::from_secs), params.reason).await?;
+    let span = params.for_s.map(|given| within("for_s", given, 1, LONGEST_PAUSE_S)).transpose()?;
+    owners.queue.pause(&params.name, span.map(Duration::from_secs), params.reason).await?;
     Ok(shown(&owners, profile))
 }
 

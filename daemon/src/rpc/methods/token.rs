@@ -9,7 +9,7 @@ use frankd_proto::methods::token::{
 use frankd_proto::{Kind, Method as _, Name, Need, ProfileKind, RpcError};
 
 use super::translate::no_token;
-use super::{Owners, RegistrationError, Table, profile_named};
+use super::{Owners, RegistrationError, Table, profile_named, seconds};
 use crate::domain::Profile;
 use crate::registry::View;
 use crate::rpc::context::CallContext;
@@ -39,7 +39,7 @@ async fn get(owners: Arc<Owners>, call: CallContext, params: GetParams) -> Resul
     let view = owners.registry.view();
     let profile = with_token(&view, &call, Get::NEEDS, &params.profile)?;
     let min_valid = params.min_valid_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
-    let wait = Duration::from_secs(u64::from(params.wait_s.unwrap_or(DEFAULT_WAIT_S).min(LONGEST_WAIT_S)));
+    let wait = seconds("wait_s", params.wait_s.unwrap_or(DEFAULT_WAIT_S), LONGEST_WAIT_S)?;
     let issued =
         owners.tokens.get(profile.id, min_valid, wait).await.map_err(|error| no_token(&profile.name, error))?;
     owners.tokens.handed_out(profile.id, &call.caller);

@@ -17,6 +17,8 @@ impl From<StoreError> for RpcError {
         let kind = match error {
             StoreError::Conflict(_) => Kind::ObjectRevisionConflict,
             StoreError::Missing(_) => Kind::ObjectNotFound,
+            StoreError::Taken(_) => Kind::ObjectExists,
+            StoreError::InUse(_) => Kind::ObjectInUse,
             StoreError::ReadOnly(_) => Kind::StoreReadOnly,
             StoreError::Full => Kind::QueueFull,
             StoreError::Failed(_) | StoreError::Damaged { .. } => Kind::StoreUnavailable,
@@ -48,7 +50,13 @@ impl From<ChangeError> for RpcError {
             }
             ChangeError::Revision { .. } => Self::new(Kind::ObjectRevisionConflict, text).field("if_revision"),
             ChangeError::ManagedElsewhere(_) => Self::new(Kind::ObjectManagedElsewhere, text),
-            ChangeError::InUse(_) => Self::new(Kind::ObjectInUse, text),
+            ChangeError::InUse { way_out, .. } => {
+                let error = Self::new(Kind::ObjectInUse, text);
+                match way_out {
+                    Some(command) => error.hint(command),
+                    None => error,
+                }
+            }
             ChangeError::ConfirmRequired(_) => Self::new(Kind::ObjectConfirmRequired, text)
                 .field("confirm")
                 .hint("say --confirm; the tokens are set aside for 30 days and come back if you change back"),

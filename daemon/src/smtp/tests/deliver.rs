@@ -329,3 +329,26 @@ proptest! {
         prop_assert_eq!(heard.rest, "");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_sender_is_believed_whatever_the_rest_of_the_pipeline_says() {
+    let (delivery, heard) = deliver(
+        &["PIPELINING"],
+        &[
+            "C: MAIL FROM:<a@x.example>",
+            "C: RCPT TO:<b@y.example>",
+            "C: DATA",
+            "S: 451 4.3.0 not now",
+            "S: 250 2.1.5 ok",
+            "S: 354 go",
+            "B:",
+            "S: 250 2.0.0 queued",
+        ],
+        &["b@y.example"],
+    )
+    .await;
+    assert_eq!(codes(&delivery), [("not sent", 0)]);
+    assert_eq!(said(&delivery), Some((At::Mail, 451)));
+    assert_eq!(heard.bodies, [b""], "nothing of the message goes out");
+    assert!(delivery.reusable);
+}

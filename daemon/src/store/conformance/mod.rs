@@ -40,6 +40,10 @@ macro_rules! suite {
                 a_commit_is_made_whole_or_not_at_all
                 one_of_two_changes_from_one_version_wins
                 a_name_belongs_to_one_record
+                a_profile_with_waiting_mail_stays
+                mail_without_a_sender_is_refused
+                mail_and_the_deletion_of_its_profile_exclude_each_other
+                a_client_in_use_stays
                 a_grant_leaves_a_state_once
                 a_gate_is_one_record_for_each_reason
                 events_are_numbered_without_a_gap

@@ -27,6 +27,7 @@ fn ids(messages: &[Message]) -> Vec<MessageId> {
 
 /// Bodies of all sizes, with all octets, after a crash too.
 pub async fn a_body_comes_back_octet_for_octet(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let sizes = [0, 1, 4_000, 4_096, 4_097, 65_536, 131_072, 200_001];
     let body = |size: usize| (0..size).map(|i| (i * 7).to_le_bytes()[0]).collect::<Vec<u8>>();
     for (n, size) in (1..).zip(sizes) {
@@ -50,6 +51,7 @@ pub async fn a_body_comes_back_octet_for_octet(mut subject: impl Subject) -> Res
 
 /// By priority, then by due time, then by id; nothing before its time.
 pub async fn a_message_is_due_in_order(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     let plan = [
         (1, Priority::Low, 0),
@@ -82,6 +84,7 @@ pub async fn a_message_is_due_in_order(subject: impl Subject) -> Result<(), Fail
 
 /// Many who claim at once get each message once, with their claim in it.
 pub async fn a_message_is_claimed_once(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for n in 1..=40 {
         accept(&*store, sample::message(n, 1)).await?;
@@ -101,6 +104,7 @@ pub async fn a_message_is_claimed_once(subject: impl Subject) -> Result<(), Fail
 
 /// An operator's hold takes a message out of the lanes, its release brings it back.
 pub async fn a_held_message_is_in_no_lane(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     accept(&*store, sample::message(1, 1)).await?;
     let mut message = sample::message(1, 1);
@@ -122,6 +126,7 @@ pub async fn a_held_message_is_in_no_lane(mut subject: impl Subject) -> Result<(
 
 /// The queue of the profile that it leaves forgets it.
 pub async fn a_message_moves_to_another_profile(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     accept(&*store, sample::message(1, 1)).await?;
     let mut message = sample::message(1, 2);
@@ -136,6 +141,7 @@ pub async fn a_message_moves_to_another_profile(subject: impl Subject) -> Result
 
 /// What another run had claimed is due again, and its late settlement is refused.
 pub async fn claims_of_another_run_are_void(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for n in 1..=3 {
         accept(&*store, sample::message(n, 1)).await?;
@@ -158,6 +164,7 @@ pub async fn claims_of_another_run_are_void(mut subject: impl Subject) -> Result
 
 /// It is neither sent again nor forgotten until the queue decides, however often the daemon starts.
 pub async fn a_message_past_the_final_dot_stays_in_doubt(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     accept(&*subject.store(), sample::message(1, 1)).await?;
     accept(&*subject.store(), sample::message(2, 1)).await?;
     let mut claimed = subject.store().claim(sample::profile_id(1), sample::at(1), 9).await?;
@@ -187,6 +194,7 @@ fn submission(n: u32, uid: u32, key: &str, digest: u8) -> NewMessage {
 
 /// The second submission under a key gives the first message, as it is by then.
 pub async fn a_submission_is_accepted_once(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let first = submission(1, 1000, "order-7", 1);
     assert_eq!(subject.store().accept(first.clone()).await?, Accepted::New);
     subject.crash().await?;
@@ -205,6 +213,7 @@ pub async fn a_submission_is_accepted_once(mut subject: impl Subject) -> Result<
 
 /// Another content is a conflict, another caller is another key, and an id is used once.
 pub async fn a_key_belongs_to_its_caller_and_its_content(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     assert_eq!(store.accept(submission(1, 1000, "k", 1)).await?, Accepted::New);
     assert_eq!(store.accept(submission(2, 1000, "k", 2)).await?, Accepted::KeyConflict);
@@ -217,6 +226,7 @@ pub async fn a_key_belongs_to_its_caller_and_its_content(subject: impl Subject) 
 
 /// Limits count what is not final, over all callers and for one uid.
 pub async fn a_full_queue_refuses(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let limited = |n: u32, uid: u32| {
         let mut new = sample::new_message(sample::message(n, 1));
         new.message.uid = uid;
@@ -241,6 +251,7 @@ pub async fn a_full_queue_refuses(mut subject: impl Subject) -> Result<(), Failu
 
 /// Many at once with one key: one message.
 pub async fn one_of_many_submissions_of_one_key_is_new(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     let results = futures::future::try_join_all((1..=16).map(|n| store.accept(submission(n, 1000, "k", 1)))).await?;
     assert_eq!(results.iter().filter(|r| **r == Accepted::New).count(), 1);
@@ -250,6 +261,7 @@ pub async fn one_of_many_submissions_of_one_key_is_new(subject: impl Subject) ->
 
 /// Each state is counted, by profile, after a crash too; final messages are not.
 pub async fn counts_follow_the_messages(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for n in 1..=5 {
         accept(&*store, sample::message(n, 1)).await?;
@@ -278,6 +290,7 @@ pub async fn counts_follow_the_messages(mut subject: impl Subject) -> Result<(),
 
 /// A list is walked with `before` until `next` is gone, and each filter shows what it says.
 pub async fn messages_are_listed_newest_first(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for n in 1..=9 {
         let mut message = sample::message(n, 1 + n % 2);
@@ -315,6 +328,7 @@ pub async fn messages_are_listed_newest_first(subject: impl Subject) -> Result<(
 
 /// 64 senders at once: every receipt is a message on disk, after a crash too.
 pub async fn many_senders_at_once_lose_nothing(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for round in 0..4 {
         let accepts = (1..=64).map(|n| accept(&*store, sample::message(round * 64 + n, n % 3)));

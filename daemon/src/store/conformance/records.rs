@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use frankd_proto::{ClientId, EventType, GrantId, GrantState, HoldReason};
+use frankd_proto::{ClientId, EventType, GrantId, GrantState, HoldReason, ProfileKind, RecipientState};
 
 use super::{Failure, Subject, sample};
 use crate::domain::{Client, Grant, Profile, TokenSlot};
@@ -111,6 +111,7 @@ pub async fn a_record_that_is_not_there_is_missing(subject: impl Subject) -> Res
     for change in [
         put_client(&sample::client(1, "provider")?, Some(1)),
         put_profile(&sample::profile(1, "alerts")?, Some(1)),
+        put_profile(&sample::profile(1, "alerts")?, None),
         put_slot(&sample::slot(1, 2), Some(1)),
         put_grant(&grant, Some(GrantState::Pending)),
         put_message(&sample::message(1, 1), 1),
@@ -165,17 +166,108 @@ pub async fn one_of_two_changes_from_one_version_wins(subject: impl Subject) -> 
     Ok(())
 }
 
+fn delete_profile(n: u32, expected: u64) -> Vec<Change> {
+    vec![Change::DeleteProfile { id: sample::profile_id(n), expected }]
+}
+
+/// A profile that sends no mail any more.
+fn silent(n: u32, revision: u64) -> Result<Profile, Failure> {
+    Ok(Profile { kind: ProfileKind::Token, smtp: None, revision, ..sample::profile(n, "alerts")? })
+}
+
+/// What waits for a profile keeps it, and keeps it sending, through a crash too; what is final does not.
+pub async fn a_profile_with_waiting_mail_stays(mut subject: impl Subject) -> Result<(), Failure> {
+    filled(&*subject.store()).await?;
+    subject.store().accept(sample::new_message(sample::message(1, 1))).await?;
+    subject.crash().await?;
+    let store = subject.store();
+    for changes in [delete_profile(1, 1), vec![put_profile(&silent(1, 2)?, Some(1))]] {
+        let refusal = store.commit(changes, Vec::new()).await;
+        let profile = sample::profile_id(1);
+        assert!(matches!(refusal, Err(StoreError::InUse(Record::Profile(id))) if id == profile), "{refusal:?}");
+    }
+    let renamed = Profile { revision: 2, ..sample::profile(1, "other")? };
+    store.commit(vec![put_profile(&renamed, Some(1))], Vec::new()).await?;
+    let sent = sample::settled(&sample::message(1, 1), RecipientState::Sent, sample::at(1));
+    let mut last = vec![put_message(&sent, 1)];
+    last.extend(delete_profile(1, 2));
+    store.commit(last, Vec::new()).await?;
+    assert_eq!(store.snapshot().await?.profiles, []);
+    Ok(())
+}
+
+/// Mail is accepted only for a profile that is there and sends it, and moves only to such a one.
+pub async fn mail_without_a_sender_is_refused(mut subject: impl Subject) -> Result<(), Failure> {
+    filled(&*subject.store()).await?;
+    subject.store().commit(vec![put_profile(&silent(1, 2)?, Some(1))], Vec::new()).await?;
+    subject.crash().await?;
+    let store = subject.store();
+    store.commit(vec![put_profile(&sample::sender(2)?, None)], Vec::new()).await?;
+    store.accept(sample::new_message(sample::message(1, 2))).await?;
+    for profile in [1, 3] {
+        let refusal = store.accept(sample::new_message(sample::message(2, profile))).await;
+        let of = sample::profile_id(profile);
+        assert!(matches!(refusal, Err(StoreError::Missing(Record::Profile(id))) if id == of), "{refusal:?}");
+        let moved = crate::domain::Message { version: 2, ..sample::message(1, profile) };
+        let refusal = store.commit(vec![put_message(&moved, 1)], Vec::new()).await;
+        assert!(matches!(refusal, Err(StoreError::Missing(Record::Profile(id))) if id == of), "{refusal:?}");
+    }
+    assert_eq!(store.body(sample::message_id(2)).await?, None);
+    assert_eq!(store.message(sample::message_id(2)).await?, None);
+    let speaking = Profile { revision: 3, ..sample::profile(1, "alerts")? };
+    store.commit(vec![put_profile(&speaking, Some(2))], Vec::new()).await?;
+    store.accept(sample::new_message(sample::message(2, 1))).await?;
+    Ok(())
+}
+
+/// Of an acceptance and a deletion at the same time one is refused.
+pub async fn mail_and_the_deletion_of_its_profile_exclude_each_other(subject: impl Subject) -> Result<(), Failure> {
+    let store = subject.store();
+    for n in 10..40 {
+        store.commit(vec![put_profile(&sample::sender(n)?, None)], Vec::new()).await?;
+        let accepting = store.accept(sample::new_message(sample::message(n, n)));
+        let deleting = store.commit(delete_profile(n, 1), Vec::new());
+        let (accepted, deleted) = if n % 2 == 0 {
+            futures::future::join(accepting, deleting).await
+        } else {
+            let (deleted, accepted) = futures::future::join(deleting, accepting).await;
+            (accepted, deleted)
+        };
+        assert!(accepted.is_ok() != deleted.is_ok(), "{accepted:?} {deleted:?}");
+        let waits = store.message(sample::message_id(n)).await?.is_some();
+        let there = store.snapshot().await?.profiles.iter().any(|profile| profile.id == sample::profile_id(n));
+        assert_eq!((waits, there), (accepted.is_ok(), accepted.is_ok()));
+    }
+    Ok(())
+}
+
+/// A client stays as long as a profile refers to it, and no profile refers to one that is not there.
+pub async fn a_client_in_use_stays(subject: impl Subject) -> Result<(), Failure> {
+    let store = subject.store();
+    filled(&*store).await?;
+    let client = ClientId::from_bits(1);
+    let delete = || Change::DeleteClient { id: client, expected: 1 };
+    let refusal = store.commit(vec![delete()], Vec::new()).await;
+    assert!(matches!(refusal, Err(StoreError::InUse(Record::Client(id))) if id == client), "{refusal:?}");
+    let mut both = delete_profile(1, 1);
+    both.push(delete());
+    store.commit(both, Vec::new()).await?;
+    let refusal = store.commit(vec![put_profile(&sample::profile(2, "late")?, None)], Vec::new()).await;
+    assert!(matches!(refusal, Err(StoreError::Missing(Record::Client(id))) if id == client), "{refusal:?}");
+    Ok(())
+}
+
 /// A name is taken as long as its record has it, and free afterwards.
 pub async fn a_name_belongs_to_one_record(mut subject: impl Subject) -> Result<(), Failure> {
     let store = subject.store();
     let (first, second) = (sample::client(1, "provider")?, sample::client(2, "provider")?);
     store.commit(vec![put_client(&first, None)], Vec::new()).await?;
     let refusal = store.commit(vec![put_client(&second, None)], Vec::new()).await;
-    assert!(matches!(refusal, Err(StoreError::Conflict(Record::Client(id))) if id == first.id), "{refusal:?}");
+    assert!(matches!(refusal, Err(StoreError::Taken(Record::Client(id))) if id == first.id), "{refusal:?}");
     // The two kinds do not share their names.
     store.commit(vec![put_profile(&sample::profile(1, "provider")?, None)], Vec::new()).await?;
     let refusal = store.commit(vec![put_profile(&sample::profile(2, "provider")?, None)], Vec::new()).await;
-    assert!(matches!(refusal, Err(StoreError::Conflict(Record::Profile(_)))), "{refusal:?}");
+    assert!(matches!(refusal, Err(StoreError::Taken(Record::Profile(_)))), "{refusal:?}");
 
     let mut renamed = sample::client(1, "old-provider")?;
     renamed.revision = 2;
@@ -231,6 +323,7 @@ pub async fn a_gate_is_one_record_for_each_reason(mut subject: impl Subject) -> 
 
 /// Numbers go on by one, whoever commits, through crashes and restarts.
 pub async fn events_are_numbered_without_a_gap(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     assert_eq!(subject.store().events(0, 10).await?, (Vec::new(), 1));
     let event = || sample::event(EventType::TokenRefreshed).with("try", 1);
     assert_eq!(subject.store().commit(Vec::new(), vec![event(), event()]).await?, 2);
@@ -272,6 +365,7 @@ pub async fn events_come_in_pieces(subject: impl Subject) -> Result<(), Failure>
 /// Who waits for events need not poll.
 pub async fn a_commit_with_an_event_wakes_the_watchers(subject: impl Subject) -> Result<(), Failure> {
     let store = subject.store();
+    sample::senders(&*store).await?;
     let mut watcher = store.last_seq();
     store.commit(vec![put_client(&sample::client(1, "provider")?, None)], Vec::new()).await?;
     assert!(watcher.is_seen());

@@ -42,6 +42,7 @@ async fn has_body(store: &dyn Store, id: MessageId) -> Result<bool, Failure> {
 
 /// No sweep is needed for it.
 pub async fn the_body_of_a_sent_message_goes_at_once(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     for (n, state) in [(1, RecipientState::Sent), (2, RecipientState::Cancelled)] {
         let mut new = sample::new_message(sample::message(n, 1));
         new.body = vec![b'x'; 10_000].into();
@@ -56,6 +57,7 @@ pub async fn the_body_of_a_sent_message_goes_at_once(mut subject: impl Subject) 
 
 /// It may be asked for: the sender wants to see what was refused.
 pub async fn the_body_of_a_failed_message_stays_for_its_time(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let mut large = sample::new_message(sample::message(2, 1));
     large.body = vec![b'x'; 10_000].into();
     let new = sample::new_message(sample::message(1, 1));
@@ -76,6 +78,7 @@ pub async fn the_body_of_a_failed_message_stays_for_its_time(mut subject: impl S
 
 /// Each kind goes by its own moment, and stays gone.
 pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let keyed = |n| {
         let mut new = sample::new_message(sample::message(n, 1));
         new.idempotency = Some(IdempotencyKey { uid: 1000, key: "k".to_owned(), digest: [1; 32] });
@@ -114,6 +117,7 @@ pub async fn final_messages_keys_grants_and_events_go_in_time(mut subject: impl 
 
 /// A message that is not final is mail: no clock takes it.
 pub async fn waiting_messages_stay_whatever_the_time(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     store.accept(sample::new_message(sample::message(1, 1))).await?;
     store.commit(vec![Change::PutGrant { grant: Box::new(sample::grant(1)), expected: None }], Vec::new()).await?;
@@ -135,6 +139,7 @@ pub async fn waiting_messages_stay_whatever_the_time(subject: impl Subject) -> R
 
 /// A large heap goes in bounded pieces, so that others get their turn.
 pub async fn a_sweep_ends_in_pieces(subject: impl Subject) -> Result<(), Failure> {
+    sample::senders(&*subject.store()).await?;
     let store = subject.store();
     for _ in 0..3 {
         let events = (0..500).map(|_| sample::event(EventType::AccessDenied)).collect();

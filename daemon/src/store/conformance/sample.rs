@@ -3,15 +3,16 @@
 use frankd_proto::name::InvalidName;
 use frankd_proto::{
     ClientId, EventType, GrantId, GrantState, GrantVia, HoldReason, MessageId, OnDoubt, Priority, ProfileId,
-    RecipientState, Secret,
+    ProfileKind, RecipientState, Secret,
 };
 use jiff::{SignedDuration, Timestamp};
 
+use super::Failure;
 use crate::domain::{
     Client, Gate, Grant, Message, NewEvent, Phase, Profile, Recipient, SecretSource, SlotIdentity, StoredSecret,
     TokenSet, TokenSlot, sample,
 };
-use crate::store::NewMessage;
+use crate::store::{Change, NewMessage, Store};
 
 /// That many seconds after 2026-11-24T12:00:00Z.
 pub fn at(seconds: i64) -> Timestamp {
@@ -44,9 +45,30 @@ pub fn client(n: u32, name: &str) -> Result<Client, InvalidName> {
     })
 }
 
-/// Profile `n`, new, of client 1.
+/// Profile `n`, new, of client 1, which sends mail.
 pub fn profile(n: u32, name: &str) -> Result<Profile, InvalidName> {
-    Ok(Profile { created_at: at(0), updated_at: at(0), ..sample::profile(profile_id(n), name.parse()?) })
+    Ok(Profile {
+        kind: ProfileKind::Oauth2Smtp,
+        smtp: Some(sample::submission("smtp.example")),
+        created_at: at(0),
+        updated_at: at(0),
+        ..sample::profile(profile_id(n), name.parse()?)
+    })
+}
+
+/// Profile `n`, new, without a client, which sends mail.
+pub fn sender(n: u32) -> Result<Profile, InvalidName> {
+    Ok(Profile { kind: ProfileKind::Smtp, flow: None, client: None, ..profile(n, &format!("sender-{n}"))? })
+}
+
+/// Makes the profiles that the sample messages are of.
+pub async fn senders(store: &dyn Store) -> Result<(), Failure> {
+    let mut changes = Vec::new();
+    for n in 0..=5 {
+        changes.push(Change::PutProfile { profile: Box::new(sender(n)?), expected: None });
+    }
+    store.commit(changes, Vec::new()).await?;
+    Ok(())
 }
 
 /// What the sample tokens were issued to.

@@ -1,6 +1,6 @@
 //! The calls that change something, each on a [`Draft`].
 
-use frankd_proto::{HoldReason, MessageId, Priority, ProfileId};
+use frankd_proto::{ClientId, HoldReason, MessageId, Priority, ProfileId};
 use jiff::Timestamp;
 
 use super::draft::Draft;
@@ -39,12 +39,14 @@ impl Draft<'_> {
             Change::PutClient { client, expected } => self.put_client(&client, expected),
             Change::DeleteClient { id, expected } => {
                 self.effects.registry = true;
-                self.delete::<Client>(&keys::client(id), expected, Record::Client(id), |c| c.revision)
+                self.delete::<Client>(&keys::client(id), expected, Record::Client(id), |c| c.revision)?;
+                self.unused(id)
             }
             Change::PutProfile { profile, expected } => self.put_profile(&profile, expected),
             Change::DeleteProfile { id, expected } => {
                 self.effects.registry = true;
-                self.delete::<Profile>(&keys::profile(id), expected, Record::Profile(id), |p| p.revision)
+                self.delete::<Profile>(&keys::profile(id), expected, Record::Profile(id), |p| p.revision)?;
+                self.free_of_mail(id)
             }
             Change::PutSlot { slot, expected } => self.put_slot(*slot, expected),
             Change::DeleteSlot { profile, expected } => {
@@ -87,6 +89,7 @@ impl Draft<'_> {
         let there = self.overlay.has(&keys::accepted(id))? || self.overlay.has(&keys::message(id))?;
         let stored = there.then_some(0);
         rules::follows(stored, None, Some(kept.message.version), Record::Message(id))?;
+        self.take_mail(kept.message.profile)?;
         if self.state.waiting >= new.max_messages {
             return Ok(Accepted::QueueFull { of_uid: false });
         }
@@ -260,11 +263,30 @@ impl Draft<'_> {
 
     fn put_profile(&mut self, profile: &Profile, expected: Option<u64>) -> Result<(), StoreError> {
         let key = keys::profile(profile.id);
-        let stored = self.overlay.record::<Profile>(&key)?.map(|p| p.revision);
-        rules::follows(stored, expected, Some(profile.revision), Record::Profile(profile.id))?;
+        let stored = self.overlay.record::<Profile>(&key)?;
+        let revision = stored.as_ref().map(|p| p.revision);
+        rules::follows(revision, expected, Some(profile.revision), Record::Profile(profile.id))?;
         self.free_name(keys::PROFILE, profile.name.as_str(), &key)?;
+        if let Some(client) = profile.client.filter(|client| !self.roster().0.contains_key(&keys::client(*client))) {
+            return Err(StoreError::Missing(Record::Client(client)));
+        }
         self.effects.registry = true;
-        self.enter(key, &encode(profile)?, profile.revision, Some(profile.name.to_string()))
+        self.enter(key.clone(), &encode(profile)?, profile.revision, Some(profile.name.to_string()))?;
+        if rules::sends(profile) {
+            return Ok(());
+        }
+        self.sends_none(&key);
+        if stored.as_ref().is_some_and(rules::sends) { self.free_of_mail(profile.id) } else { Ok(()) }
+    }
+
+    /// Refuses if a profile refers to the client.
+    fn unused(&self, id: ClientId) -> Result<(), StoreError> {
+        for key in self.roster().of_kind(keys::PROFILE) {
+            if self.overlay.record::<Profile>(key)?.is_some_and(|profile| profile.client == Some(id)) {
+                return Err(StoreError::InUse(Record::Client(id)));
+            }
+        }
+        Ok(())
     }
 
     fn put_slot(&mut self, slot: TokenSlot, expected: Option<u64>) -> Result<(), StoreError> {
@@ -282,6 +304,9 @@ impl Draft<'_> {
         let old = self.kept(message.id)?;
         let stored = old.as_ref().map(|kept| kept.message.version);
         rules::follows(stored, Some(expected), Some(message.version), Record::Message(message.id))?;
+        if old.as_ref().is_some_and(|kept| kept.message.profile != message.profile) {
+            self.take_mail(message.profile)?;
+        }
         let new = Kept {
             body: old.as_ref().and_then(|kept| kept.body),
             submitted: old.as_ref().and_then(|kept| kept.submitted.clone()),
@@ -293,7 +318,7 @@ impl Draft<'_> {
     /// Refuses a name that another record has.
     fn free_name(&self, kind: u8, name: &str, key: &[u8]) -> Result<(), StoreError> {
         match self.roster().named(kind, name, key).and_then(super::kept::record) {
-            Some(other) => Err(StoreError::Conflict(other)),
+            Some(other) => Err(StoreError::Taken(other)),
             None => Ok(()),
         }
     }

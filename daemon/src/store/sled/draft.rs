@@ -181,7 +181,35 @@ impl<'a> Draft<'a> {
     ) -> Result<(), StoreError> {
         let mark = crc32fast::hash(plain);
         self.overlay.set(&key, plain)?;
-        self.roster_mut().0.insert(key, Entry { mark, version, name });
+        self.roster_mut().0.insert(key, Entry { mark, version, name, no_mail: false });
+        Ok(())
+    }
+
+    /// Notes that the profile of this key sends no mail.
+    pub(super) fn sends_none(&mut self, key: &[u8]) {
+        if let Some(entry) = self.roster_mut().0.get_mut(key) {
+            entry.no_mail = true;
+        }
+    }
+
+    /// Refuses mail for a profile that is not there or sends none.
+    pub(super) fn take_mail(&self, id: ProfileId) -> Result<(), StoreError> {
+        match self.roster().0.get(&keys::profile(id)).filter(|entry| !entry.no_mail) {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Missing(Record::Profile(id))),
+        }
+    }
+
+    /// Refuses if mail waits for the profile, the changes of this call included.
+    pub(super) fn free_of_mail(&self, id: ProfileId) -> Result<(), StoreError> {
+        let before = self.state.counts.get(&id).map_or(0, |count| count.waiting);
+        let own = |wanted| {
+            let of = self.counted.iter().filter(|(message, more)| message.profile == id && *more == wanted);
+            of.map(|(message, _)| rules::counted(message).waiting).sum::<u64>()
+        };
+        if before + own(true) > own(false) {
+            return Err(StoreError::InUse(Record::Profile(id)));
+        }
         Ok(())
     }
 

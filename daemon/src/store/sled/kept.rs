@@ -125,6 +125,14 @@ pub(super) struct Entry {
     pub(super) version: u64,
     /// Its name, if it has one.
     pub(super) name: Option<String>,
+    /// Whether it is a profile that sends no mail.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) no_mail: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it by reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Roster {

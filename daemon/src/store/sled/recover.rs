@@ -28,10 +28,10 @@ use super::start::{self, open_engine};
 use super::{OpenError, OpenOptions, keys};
 use crate::domain::message::OperatorHold;
 use crate::domain::{Gate, Phase, TokenSlot};
-use crate::store::StoreError;
 use crate::store::disk::{self, Layout};
 use crate::store::mirror::{self, Mirror, Registry};
 use crate::store::seal::Sealer;
+use crate::store::{StoreError, rules};
 
 const SCRATCH: &str = "recovering-scratch";
 /// Numbers of events that may have been given out after the side file was written, and more.
@@ -337,7 +337,11 @@ fn write_records(overlay: &mut Overlay, state: &mut State, content: &Content) ->
     }
     for profile in &content.registry.profiles {
         let name = Some(profile.name.to_string());
-        draft.enter(keys::profile(profile.id), &encode(profile)?, profile.revision, name)?;
+        let key = keys::profile(profile.id);
+        draft.enter(key.clone(), &encode(profile)?, profile.revision, name)?;
+        if !rules::sends(profile) {
+            draft.sends_none(&key);
+        }
     }
     for gate in &content.registry.paused {
         draft.enter(keys::gate(gate.profile, gate.reason), &encode(gate)?, 0, None)?;

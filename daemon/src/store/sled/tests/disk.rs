@@ -50,7 +50,7 @@ fn findings(error: OpenError) -> String {
 
 #[tokio::test]
 async fn the_engine_makes_no_files_of_its_own() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     let accepts = (1..100).map(|n| disk.store.accept(with_body(n, 3000 + 50 * n as usize)));
     futures::future::try_join_all(accepts).await.unwrap();
     for n in 1..20 {
@@ -69,7 +69,7 @@ async fn the_engine_makes_no_files_of_its_own() {
 /// The engine's log goes in segments of 512 KiB: what is larger must not stop it.
 #[tokio::test]
 async fn a_change_larger_than_a_segment_is_made() {
-    let mut disk = OnDisk::new();
+    let mut disk = OnDisk::with_senders().await;
     let mut client = sample::client(1, "provider").unwrap();
     client.ca_bundle = Some("x".repeat(700_000));
     let change = Change::PutClient { client: Box::new(client.clone()), expected: None };
@@ -87,7 +87,7 @@ async fn a_change_larger_than_a_segment_is_made() {
 
 #[tokio::test]
 async fn a_second_daemon_is_locked_out() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     let refused = SledStore::open(options(disk.directory.path())).unwrap_err();
     assert!(matches!(refused, OpenError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{refused}");
     assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
@@ -97,7 +97,7 @@ async fn a_second_daemon_is_locked_out() {
 
 #[tokio::test]
 async fn a_wrong_key_is_told_apart_from_damage_and_touches_nothing() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     disk.store.close().await.unwrap();
     let before = content(disk.directory.path());
@@ -117,7 +117,7 @@ async fn a_missing_file_is_named_and_nothing_is_made_in_its_place() {
         ("key-check", "key-check is missing"),
         ("generation", "generation is missing"),
     ] {
-        let disk = OnDisk::new();
+        let disk = OnDisk::with_senders().await;
         disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
         disk.store.close().await.unwrap();
         let path = disk.directory.path().join(name);
@@ -136,6 +136,7 @@ async fn no_receipt_is_given_after_a_failed_sync() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Disk::behind(directory.path());
     let store = SledStore::open(options(directory.path())).unwrap();
+    sample::senders(&store).await.unwrap();
     store.accept(with_body(1, 10)).await.unwrap();
     disk.fail(Some(|path| path == "store/db"));
     let seq = store.last_seq().now();
@@ -172,6 +173,7 @@ async fn every_sync_of_a_receipt_counts() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::behind(directory.path());
         let store = SledStore::open(options(directory.path())).unwrap();
+        sample::senders(&store).await.unwrap();
         store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
         disk.fail(Some(failing));
         let refused = if what.ends_with("copies") || what == "a copy" {
@@ -198,7 +200,7 @@ async fn every_sync_of_a_receipt_counts() {
 /// The engine writes a summary of its database when it opens, and takes a part of one for the newest.
 #[tokio::test]
 async fn a_summary_that_was_cut_short_is_no_damage() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     disk.store.close().await.unwrap();
     fs::write(disk.directory.path().join("store/snap.FFFFFFFF00000000.generating"), [0; 9]).unwrap();
@@ -208,7 +210,7 @@ async fn a_summary_that_was_cut_short_is_no_damage() {
 
 #[tokio::test]
 async fn an_engine_that_hangs_is_a_refusal_to_start() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     disk.store.close().await.unwrap();
     let before = content(disk.directory.path());
@@ -224,7 +226,7 @@ async fn an_engine_that_hangs_is_a_refusal_to_start() {
 
 #[tokio::test]
 async fn a_store_that_went_back_in_time_is_refused() {
-    let mut disk = OnDisk::new();
+    let mut disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     disk.restart().await.unwrap();
     disk.store.close().await.unwrap();
@@ -242,7 +244,7 @@ async fn a_store_that_went_back_in_time_is_refused() {
 
 #[tokio::test]
 async fn a_newer_token_in_the_mirror_shows_an_old_store_at_once() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     // A crash now, within the second that the side file may be behind.
     let (old, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -256,7 +258,7 @@ async fn a_newer_token_in_the_mirror_shows_an_old_store_at_once() {
 
 #[tokio::test]
 async fn a_lost_or_old_mirror_is_written_again() {
-    let mut disk = OnDisk::new();
+    let mut disk = OnDisk::with_senders().await;
     let client = Box::new(sample::client(1, "provider").unwrap());
     let changes = vec![put_slot(1), Change::PutClient { client, expected: None }];
     disk.store.commit(changes, Vec::new()).await.unwrap();
@@ -289,7 +291,7 @@ async fn a_lost_or_old_mirror_is_written_again() {
 
 #[tokio::test]
 async fn a_commit_whose_mirror_cannot_be_written_is_not_made() {
-    let mut disk = OnDisk::new();
+    let mut disk = OnDisk::with_senders().await;
     disk.store.commit(vec![put_slot(1)], Vec::new()).await.unwrap();
     let (mirror, away) = (disk.directory.path().join("mirror"), disk.directory.path().join("away"));
     fs::rename(&mirror, &away).unwrap();
@@ -306,7 +308,7 @@ async fn a_commit_whose_mirror_cannot_be_written_is_not_made() {
 
 #[tokio::test]
 async fn bodies_without_a_message_are_swept_at_the_start() {
-    let mut disk = OnDisk::new();
+    let mut disk = OnDisk::with_senders().await;
     disk.store.accept(with_body(1, 5000)).await.unwrap();
     disk.store.accept(with_body(2, 5000)).await.unwrap();
     disk.store.close().await.unwrap();
@@ -335,7 +337,7 @@ async fn bodies_without_a_message_are_swept_at_the_start() {
 
 #[tokio::test]
 async fn a_lost_or_damaged_body_is_an_error_of_its_message() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     for n in [1, 2] {
         disk.store.accept(with_body(n, 70_000)).await.unwrap();
     }
@@ -353,7 +355,7 @@ async fn a_lost_or_damaged_body_is_an_error_of_its_message() {
 
 #[tokio::test]
 async fn nothing_of_a_secret_lies_open_on_the_disk() {
-    let disk = OnDisk::new();
+    let disk = OnDisk::with_senders().await;
     let client = Box::new(sample::client(1, "provider").unwrap());
     let grant = Box::new(sample::grant(1));
     let changes =
@@ -384,6 +386,9 @@ async fn a_process_that_accepts_until_it_is_killed() {
     };
     let store = SledStore::open(options(Path::new(&directory))).unwrap();
     let first = u32::try_from(store.last_seq().now()).unwrap() * 10 + 1;
+    if store.snapshot().await.unwrap().profiles.is_empty() {
+        sample::senders(&store).await.unwrap();
+    }
     let store = &store;
     let senders = (0..8).map(|sender| async move {
         for n in (0..).map(|n| first + n * 8 + sender) {

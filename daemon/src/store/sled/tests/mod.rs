@@ -31,6 +31,12 @@ impl OnDisk {
         Self::open(tempfile::tempdir().unwrap()).unwrap()
     }
 
+    async fn with_senders() -> Self {
+        let disk = Self::new();
+        conformance::sample::senders(&*disk.store).await.unwrap();
+        disk
+    }
+
     fn open(directory: tempfile::TempDir) -> Result<Self, OpenError> {
         let store = Arc::new(SledStore::open(options(directory.path()))?);
         Ok(Self { store, directory })

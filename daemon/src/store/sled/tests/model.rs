@@ -24,12 +24,13 @@ impl Pair {
 
     /// Makes one call on both, and compares the answers.
     async fn step(&mut self) {
-        match self.pick(20) {
+        match self.pick(22) {
             0..6 => self.accept().await,
             6..12 => self.change_message().await,
             12..15 => self.claim().await,
             15..18 => self.change_slot_or_gate().await,
             18 => self.sweep().await,
+            19..21 => self.change_profile().await,
             _ => self.reopen().await,
         }
     }
@@ -50,7 +51,24 @@ impl Pair {
             digest: [0; 32],
         });
         let (a, b) = (self.disk.store.accept(new.clone()).await, self.fake.accept(new).await);
-        assert_eq!(a.unwrap(), b.unwrap());
+        assert_eq!(format!("{a:?}"), format!("{b:?}"));
+    }
+
+    /// Deletes a profile, makes it anew, or takes it out of sending.
+    async fn change_profile(&mut self) {
+        let n = 1 + self.pick(3);
+        let profiles = self.fake.snapshot().await.unwrap().profiles;
+        let revision = profiles.iter().find(|p| p.id == sample::profile_id(n)).map(|p| p.revision);
+        let change = match (self.pick(3), revision) {
+            (0, Some(expected)) => Change::DeleteProfile { id: sample::profile_id(n), expected },
+            (silent, expected) => {
+                let mut profile = sample::sender(n).unwrap();
+                profile.revision = expected.unwrap_or(0) + 1;
+                profile.smtp = profile.smtp.filter(|_| silent != 1);
+                Change::PutProfile { profile: Box::new(profile), expected }
+            }
+        };
+        self.commit(vec![change]).await;
     }
 
     async fn change_message(&mut self) {
@@ -153,7 +171,8 @@ impl Pair {
 async fn any_history_leaves_both_engines_alike() {
     for seed in 1..=3 {
         let random = SeededEntropy::new(seed);
-        let mut pair = Pair { disk: OnDisk::new(), fake: MemoryStore::new(), random, messages: 0 };
+        let mut pair = Pair { disk: OnDisk::with_senders().await, fake: MemoryStore::new(), random, messages: 0 };
+        sample::senders(&pair.fake).await.unwrap();
         for step in 0..120 {
             pair.step().await;
             if step % 20 == 19 {

@@ -91,6 +91,9 @@ impl Life {
         // The first ones fall into the opening.
         disk.cut_at(1 + self.pick(90));
         let store = SledStore::open(options(self.directory.path())).unwrap();
+        if store.snapshot().await.unwrap().profiles.is_empty() {
+            sample::senders(&store).await.unwrap();
+        }
         let (this, store) = (&*self, &store);
         let senders = futures::future::join_all((0..3).map(|_| this.send(store, &disk)));
         tokio::join!(senders, this.deliver(store, &disk), this.refresh(store, &disk));
@@ -161,12 +164,7 @@ impl Life {
             let snapshot = store.snapshot().await.unwrap();
             let version = snapshot.slots.first().map(|slot| slot.version);
             let slot = Box::new(sample::slot(1, version.unwrap_or(0) + 1));
-            let mut changes = vec![Change::PutSlot { slot, expected: version }];
-            if snapshot.profiles.is_empty() {
-                let profile = Box::new(sample::profile(1, "profile").unwrap());
-                changes.push(Change::PutProfile { profile, expected: None });
-            }
-            store.commit(changes, Vec::new()).await.unwrap();
+            store.commit(vec![Change::PutSlot { slot, expected: version }], Vec::new()).await.unwrap();
             if disk.is_cut() {
                 return;
             }
