@@ -54,16 +54,16 @@ impl ClientSecret {
 pub(crate) struct KnownSecret {
     /// Reads the client's secret from standard input: a new mail server of tokens without a person needs it
     #[arg(long = "client-secret-stdin", group = "known_secret")]
-    pub(crate) stdin: bool,
+    pub(crate) secret_stdin: bool,
     /// Reads it from a file here ('-' is standard input)
     #[arg(long = "client-secret-file", group = "known_secret", value_name = "PATH")]
-    pub(crate) file: Option<PathBuf>,
+    pub(crate) secret_file: Option<PathBuf>,
 }
 
 impl KnownSecret {
     /// Where it is, if that was said.
     pub(crate) fn source(&self) -> Option<Source> {
-        source(self.stdin, self.file.as_ref(), None, None)
+        source(self.secret_stdin, self.secret_file.as_ref(), None, None)
     }
 }
 

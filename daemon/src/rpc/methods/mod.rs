@@ -106,7 +106,7 @@ impl Table<'_> {
 
 /// A number within its bounds, or the error that names them.
 fn within<N: Copy + PartialOrd + fmt::Display>(field: &str, value: N, least: N, most: N) -> Result<N, RpcError> {
-    if (&least..=&most).contains(&&value) {
+    if (least..=most).contains(&value) {
         return Ok(value);
     }
     let message = format!("parameter `{field}` must be from {least} to {most}");
