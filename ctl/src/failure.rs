@@ -180,7 +180,7 @@ impl Failure {
             }
             Self::Unreachable { .. } => sentences.push("frankd cannot be reached.".to_owned()),
             Self::Usage(what) | Self::Unknown(what) | Self::Pending { what, .. } => sentences.push(sentence(what)),
-            other => sentences.push(format!("frankctl could not {other}.")),
+            other => sentences.push(format!("It was not possible to {other}.")),
         }
         sentences
     }

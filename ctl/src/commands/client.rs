@@ -108,12 +108,18 @@ async fn next_steps(app: &mut App, session: &Session, client: &rpc::ClientView) 
     }
     if client.authorization_endpoint.is_some() {
         app.note(format!("\nRedirect URI to register:  {}", registered(&client.redirect_uri)))?;
+        let name = &client.name;
         // A preset has the mail server.
-        let server = if client.preset.is_some() { "" } else { " --smtp-host HOST" };
-        app.note(format!(
-            "Next:  frankctl profile create NAME --kind oauth2_smtp --client {} --username ADDRESS --interactive{server}",
-            client.name
-        ))?;
+        app.note(if client.preset.is_some() {
+            format!(
+                "Next:  frankctl profile create NAME --kind oauth2_smtp --client {name} --username ADDRESS --interactive"
+            )
+        } else {
+            format!(
+                "Next:  frankctl profile create NAME --kind oauth2_smtp --client {name} --username ADDRESS --interactive \
+                 --smtp-host HOST"
+            )
+        })?;
     }
     Ok(())
 }

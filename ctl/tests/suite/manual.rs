@@ -22,7 +22,7 @@ fn text(line: &str) -> String {
 fn rendered(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     let mut octets = Vec::new();
     write(&mut octets).unwrap();
-    // Each piece defines the same strings anew; a page has them once.
+    // Each piece defines the apostrophe anew; the head of a page has it once.
     let lines = String::from_utf8(octets).unwrap();
     lines.lines().filter(|line| !line.starts_with(".ie") && !line.starts_with(".el")).fold(
         String::new(),
@@ -68,6 +68,7 @@ fn body(man: &Man) -> String {
 fn head(name: &str, about: &str) -> String {
     format!(
         ".\\\" Generated from the grammar of frankctl; a test compares them, and FRANKD_BLESS=1 rewrites this page.\n\
+         .ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n\
          .TH {} 1 \"\" frankd \"Manual of frankd\"\n.SH NAME\n{} \\- {}\n",
         name.to_uppercase(),
         text(name),
