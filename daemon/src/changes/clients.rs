@@ -1,17 +1,17 @@
 //! Clients.
 
 use frankd_proto::methods::client::{CreateParams, DeleteParams, UpdateParams};
-use frankd_proto::{ClientId, Name};
+use frankd_proto::{ClientId, EventType, Name};
 
-use super::{ChangeError, Changes, owned_by_api, same_revision};
-use crate::domain::Client;
+use super::{ChangeError, Changes, owned_by_api, same_revision, told};
+use crate::domain::{Caller, Client, NewEvent};
 use crate::entropy::EntropyExt as _;
 use crate::registry::{View, client};
 use crate::store::Change;
 
 impl Changes {
     /// Makes a client.
-    pub async fn create_client(&self, params: CreateParams) -> Result<Client, ChangeError> {
+    pub async fn create_client(&self, params: CreateParams, by: &Caller) -> Result<Client, ChangeError> {
         let view = self.registry.view();
         if view.client_named(&params.name).is_some() {
             return Err(ChangeError::Exists { what: "client", name: params.name });
@@ -19,12 +19,13 @@ impl Changes {
         let now = self.clock.wall();
         let client = client::create(params, view.presets(), ClientId::from_bits(self.entropy.ulid(now)), now)?;
         let change = Change::PutClient { client: Box::new(client.clone()), expected: None };
-        self.registry.commit(vec![change], Vec::new()).await?;
+        let event = NewEvent::new(now, EventType::ClientCreated).client(&client.name).by(by);
+        self.registry.commit(vec![change], vec![event]).await?;
         Ok(client)
     }
 
     /// Changes a client.
-    pub async fn update_client(&self, params: UpdateParams) -> Result<Client, ChangeError> {
+    pub async fn update_client(&self, params: UpdateParams, by: &Caller) -> Result<Client, ChangeError> {
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
@@ -40,12 +41,13 @@ impl Changes {
         after.replace_client(changed.clone());
         self.ask_before_tokens_end(&view, &after, confirmed)?;
         let change = Change::PutClient { client: Box::new(changed.clone()), expected: Some(current.revision) };
-        self.registry.commit(vec![change], Vec::new()).await?;
+        let event = told::client_updated(current, &changed, by);
+        self.registry.commit(vec![change], vec![event]).await?;
         Ok(changed)
     }
 
     /// Deletes a client that no profile uses.
-    pub async fn delete_client(&self, params: DeleteParams) -> Result<(), ChangeError> {
+    pub async fn delete_client(&self, params: DeleteParams, by: &Caller) -> Result<(), ChangeError> {
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
         owned_by_api(&current.managed_by)?;
@@ -55,7 +57,8 @@ impl Changes {
             return Err(ChangeError::InUse(format!("profiles {}", users.join(", "))));
         }
         let change = Change::DeleteClient { id: current.id, expected: current.revision };
-        self.registry.commit(vec![change], Vec::new()).await?;
+        let event = NewEvent::new(self.clock.wall(), EventType::ClientDeleted).client(&current.name).by(by);
+        self.registry.commit(vec![change], vec![event]).await?;
         Ok(())
     }
 

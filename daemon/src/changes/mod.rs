@@ -1,8 +1,11 @@
 //! Changes that cross owners: creating, updating and deleting clients and profiles touches the registry, the token slots
 //! and the queue.
+//!
+//! Each writes an event in its own commit: who made it, and which fields it touched.
 
 mod clients;
 mod profiles;
+mod told;
 
 use std::sync::Arc;
 
