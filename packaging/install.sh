@@ -34,11 +34,13 @@ case ${action:+action}${folder:+folder} in
   *) usage ;;
 esac
 case $prefix in /*) ;; *) usage ;; esac
+# systemd looks for units beneath these two prefixes and in /etc, nowhere else.
+case $prefix in /usr|/usr/local) system=$prefix/lib ;; *) system=/etc ;; esac
 [ "$(id -u)" = 0 ] || { say 'needs root' >&2; exit 1; }
 
 install_user() {
   if command -v systemd-sysusers >/dev/null; then
-    systemd-sysusers "$prefix/lib/sysusers.d/frankd.conf"
+    systemd-sysusers "$system/sysusers.d/frankd.conf"
   elif ! getent passwd frankd >/dev/null; then
     useradd --system --user-group --no-create-home --home-dir /var/lib/frankd --shell /usr/sbin/nologin frankd
   fi
@@ -77,12 +79,12 @@ install_all() {
   # Of another version pages may be left that this one has not.
   remove_manual
   install_manual
-  install -D -m 0644 "$here/sysusers.d/frankd.conf" "$prefix/lib/sysusers.d/frankd.conf"
-  install -D -m 0644 "$here/tmpfiles.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
-  install -d -m 0755 "$prefix/lib/systemd/system"
+  install -D -m 0644 "$here/sysusers.d/frankd.conf" "$system/sysusers.d/frankd.conf"
+  install -D -m 0644 "$here/tmpfiles.d/frankd.conf" "$system/tmpfiles.d/frankd.conf"
+  install -d -m 0755 "$system/systemd/system"
   for unit in $units; do
-    sed "s|^\(Exec[A-Za-z]*\)=/usr/sbin/|\1=$prefix/sbin/|" "$here/systemd/$unit" > "$prefix/lib/systemd/system/$unit"
-    chmod 0644 "$prefix/lib/systemd/system/$unit"
+    sed "s|^\(Exec[A-Za-z]*\)=/usr/sbin/|\1=$prefix/sbin/|" "$here/systemd/$unit" > "$system/systemd/system/$unit"
+    chmod 0644 "$system/systemd/system/$unit"
   done
   install_user
   install_directories
@@ -99,11 +101,11 @@ install_all() {
 }
 
 remove_all() {
-  if running && [ -e "$prefix/lib/systemd/system/frankd.service" ]; then
-    systemctl --quiet disable --now $units
+  if running && [ -e "$system/systemd/system/frankd.service" ]; then
+    systemctl --quiet disable --now $units || say 'systemd does not know all units; going on' >&2
   fi
-  for unit in $units; do rm -f "$prefix/lib/systemd/system/$unit"; done
-  rm -f "$prefix/sbin/frankd" "$prefix/bin/frankctl" "$prefix/lib/sysusers.d/frankd.conf" "$prefix/lib/tmpfiles.d/frankd.conf"
+  for unit in $units; do rm -f "$system/systemd/system/$unit"; done
+  rm -f "$prefix/sbin/frankd" "$prefix/bin/frankctl" "$system/sysusers.d/frankd.conf" "$system/tmpfiles.d/frankd.conf"
   remove_manual
   if running; then
     systemctl daemon-reload

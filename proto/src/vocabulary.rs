@@ -316,6 +316,12 @@ words!(
         GrantFailed = "grant.failed",
         /// A grant will end by itself.
         GrantExpiring = "grant.expiring",
+        /// A client was made.
+        ClientCreated = "client.created",
+        /// A client was changed; `changed` names the fields, never their values.
+        ClientUpdated = "client.updated",
+        /// A client was deleted.
+        ClientDeleted = "client.deleted",
         /// A client secret will end.
         ClientSecretExpiring = "client.secret_expiring",
         /// A message was accepted.
@@ -336,6 +342,12 @@ words!(
         MessageCancelled = "message.cancelled",
         /// The server may or may not have taken a message.
         MessageInDoubt = "message.in_doubt",
+        /// A profile was made.
+        ProfileCreated = "profile.created",
+        /// A profile was changed; `changed` names the fields, never their values.
+        ProfileUpdated = "profile.updated",
+        /// A profile was deleted.
+        ProfileDeleted = "profile.deleted",
         /// An operator paused a profile.
         ProfilePaused = "profile.paused",
         /// An operator resumed a profile.

@@ -87,6 +87,18 @@ fn install_upgrade_uninstall_and_purge() -> Result<(), Failure> {
     assert_eq!(system.check(&["cat", "/etc/frankd/frankd.toml"])?, "# edited");
     system.check(&["test", "-e", "/var/lib/frankd/shown"])?;
 
+    // Beneath a prefix that systemd does not search.
+    system.check(&[INSTALL, "--prefix", "/opt/franking", BUILT])?;
+    assert_eq!(system.check(&units)?, "active\nactive\nactive");
+    system.check(&["grep", "-x", "ExecStart=/opt/franking/sbin/frankd", "/etc/systemd/system/frankd.service"])?;
+    // Even a unit that systemd does not know keeps nothing from being removed.
+    system.check(&["rm", "/etc/systemd/system/frankd-submit.socket"])?;
+    system.check(&["systemctl", "daemon-reload"])?;
+    system.check(&[INSTALL, "--prefix", "/opt/franking", "--uninstall"])?;
+    for path in ["/opt/franking/sbin/frankd", "/etc/systemd/system/frankd.service", "/etc/sysusers.d/frankd.conf"] {
+        system.check(&["test", "-e", path]).expect_err(path);
+    }
+
     // Once more, over what was kept, and then everything goes.
     system.check(&[INSTALL, BUILT])?;
     assert_eq!(system.check(&units)?, "active\nactive\nactive");

@@ -11,7 +11,7 @@ use crate::args::client::{Action, Clearable, Create, Settings, Update};
 use crate::args::secret::{ClientSecret, Source};
 use crate::args::values::seconds;
 use crate::failure::{Doing, Failure, exit};
-use crate::output::{Page, Render, join, pairs, text};
+use crate::output::{Page, Render, WARNING, join, pairs, text};
 use crate::session::Session;
 use crate::{secrets, watch};
 
@@ -293,6 +293,9 @@ impl Render for rpc::ClientView {
             ("Created", page.moment(Some(self.created_at))),
             ("Updated", page.moment(Some(self.updated_at))),
         ]);
+        for warning in &self.warnings {
+            page.line(format!("{WARNING} {warning}"));
+        }
     }
 
     fn names(&self) -> Vec<String> {

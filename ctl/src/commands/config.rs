@@ -52,6 +52,9 @@ impl Render for Reloaded {
         for key in &self.needs_restart {
             page.line(format!("{WARNING} {key} changes with the next restart of frankd"));
         }
+        for warning in &self.warnings {
+            page.line(format!("{WARNING} {warning}"));
+        }
     }
 
     fn names(&self) -> Vec<String> {

@@ -158,6 +158,7 @@ pub(crate) fn client() -> ClientView {
         connect_timeout_s: 10,
         request_timeout_s: 30,
         managed_by: "api".to_owned(),
+        warnings: vec![],
         used_by: vec![],
         created_at: at("2026-08-01T00:00:00Z"),
         updated_at: at("2026-08-01T00:00:00Z"),

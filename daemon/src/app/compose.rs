@@ -148,7 +148,7 @@ pub async fn compose(seams: Seams) -> Result<(Daemon, Vec<BoxFuture<'static, ()>
         fingerprint,
         clock: Arc::clone(&clock),
     });
-    let mut registrar = Registrar::new(clock);
+    let mut registrar = Registrar::default();
     methods::register(&mut registrar, &owners)?;
     let health = Arc::clone(&store);
     registrar.readiness(move || health.health().read_only.map_or(Ok(()), Err));

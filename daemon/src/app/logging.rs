@@ -30,13 +30,23 @@ pub enum LoggingError {
     Begun(#[source] TryInitError),
 }
 
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The journal.
+    Journal,
+    /// Standard error.
+    StandardError,
+}
+
 /// Begins logging, panics included.
-pub fn begin() -> Result<(), LoggingError> {
+pub fn begin() -> Result<Log, LoggingError> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     let journal = journal_reads(io::stderr(), std::env::var("JOURNAL_STREAM").ok().as_deref())
         .then(Journal::of_host)
         .and_then(Result::ok)
         .map(Layer::boxed);
+    let log = if journal.is_some() { Log::Journal } else { Log::StandardError };
     let layer = journal.unwrap_or_else(|| stderr().boxed());
     let filter = filter(&wanted).map_err(LoggingError::Filter)?.and(libraries());
     Registry::default().with(layer.with_filter(filter)).try_init().map_err(LoggingError::Begun)?;
@@ -46,7 +56,7 @@ pub fn begin() -> Result<(), LoggingError> {
         let text = text.or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str));
         tracing::error!(place, "panicked: {}", text.unwrap_or("no text"));
     }));
-    Ok(())
+    Ok(log)
 }
 
 fn filter(wanted: &str) -> Result<EnvFilter, ParseError> {

@@ -15,6 +15,7 @@ pub mod logging;
 mod logins;
 pub mod notify;
 pub mod paths;
+mod recovery;
 mod reload;
 pub mod run;
 mod schema;

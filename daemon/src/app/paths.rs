@@ -69,7 +69,7 @@ impl Surroundings {
     }
 
     /// Whether this is a service of the system: of root, or of systemd for a user that is nobody's login.
-    fn system(&self) -> bool {
+    pub fn system(&self) -> bool {
         self.root || (self.systemd_folder("STATE_DIRECTORY").is_some() && self.xdg_runtime_dir().is_none())
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! The service manager is told when it begins and ends, and the event log what came of it. A wrong file changes nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use frankd_proto::methods::config::Configuration;
 use frankd_proto::methods::system::Reloaded;
-use frankd_proto::{EventType, Kind, RpcError};
+use frankd_proto::{EventType, Kind, Name, RpcError};
 use futures::future::BoxFuture;
 
 use super::journal::with_causes;
@@ -62,11 +63,28 @@ impl Files {
             Ok(read) => read.map_err(|error| with_causes(&error)),
             Err(error) => Err(error.to_string()),
         };
+        let outcome = match outcome {
+            Ok(reloaded) => Ok(self.with_unknown_profiles(reloaded).await),
+            refused => refused,
+        };
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = outcome.as_ref().err().cloned();
         outcome.map_err(|message| {
             RpcError::new(Kind::ObjectInvalid, message)
                 .hint("the old settings stay in force: mend the file, then `frankctl reload`")
         })
+    }
+
+    /// Adds a warning for each profile that a rule names and that is not there.
+    async fn with_unknown_profiles(&self, mut reloaded: Reloaded) -> Reloaded {
+        let Ok(kept) = self.store.snapshot().await else { return reloaded };
+        let settings = Arc::clone(&self.config.settings().borrow());
+        let named: BTreeSet<&Name> = settings.access.iter().flat_map(|rule| rule.profiles.iter().flatten()).collect();
+        for name in named.into_iter().filter(|name| kept.profiles.iter().all(|profile| profile.name != **name)) {
+            let warning = format!("an [[access]] rule names the profile {name}, which does not exist yet");
+            tracing::warn!("{warning}");
+            reloaded.warnings.push(warning);
+        }
+        reloaded
     }
 
     async fn note(&self, outcome: &Result<Reloaded, RpcError>) {

@@ -24,7 +24,7 @@ use super::paths::{PathError, Paths, Surroundings};
 use super::reload::Files;
 use super::settings_file::{Configurator, Loaded, SettingsError};
 use super::sockets::{self, SocketError};
-use super::{hardening, headline, logging};
+use super::{hardening, headline, logging, recovery};
 use crate::clock::{SharedClock, SystemClock};
 use crate::entropy::{SharedEntropy, SystemEntropy};
 use crate::oauth::http::HttpAuthorizationServer;
@@ -35,7 +35,7 @@ use crate::rpc::{HostAccounts, Parts, Server};
 use crate::smtp::Smtp;
 use crate::smtp::tcp::TcpNetwork;
 use crate::store::seal::{KeyError, MasterKey};
-use crate::store::sled::{OpenError, OpenOptions, RecoverError, SledStore, recover};
+use crate::store::sled::{OpenError, OpenOptions, RecoverError, SledStore};
 use crate::store::{Store, StoreError};
 use crate::tls::Tls;
 
@@ -62,6 +62,28 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store cannot be used as it is.
+    #[error(
+        "{error} (with the daemon stopped): `{command}` keeps clients, profiles and tokens, and says what of the queue is \
+         gone"
+    )]
+    Unusable {
+        /// What is wrong.
+        error: OpenError,
+        /// What recovers it.
+        command: String,
+    },
+    /// There is nothing to recover.
+    #[error("the state directory {0} does not exist")]
+    NoDirectory(String),
+    /// The store belongs to another user.
+    #[error("the store in {state} belongs to another user, who could not read what this one writes: run `{command}`")]
+    Owner {
+        /// The state directory.
+        state: String,
+        /// What recovers it.
+        command: String,
+    },
     /// The store cannot be rebuilt.
     #[error(transparent)]
     Recover(#[from] RecoverError),
@@ -89,11 +111,12 @@ pub fn main(line: Result<CommandLine, CommandLineError>) -> ExitCode {
         Action::Help => say(USAGE),
         Action::Version => say(&format!("frankd {}\n", env!("CARGO_PKG_VERSION"))),
         Action::Check => check(&line).map_or_else(|error| complain(&error, 1), |text| say(&text)),
-        Action::Recover => rebuild(&line).map_or_else(|error| complain(&error, 1), |text| say(&text)),
+        Action::Recover => recovery::rebuild(&line).map_or_else(|error| complain(&error, 1), |text| say(&text)),
         Action::Serve => {
-            if let Err(error) = logging::begin() {
-                return complain(&error, 1);
-            }
+            let log = match logging::begin() {
+                Ok(log) => log,
+                Err(error) => return complain(&error, 1),
+            };
             hardening::protect_memory();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Process);
             let served = runtime.and_then(|runtime| {
@@ -104,9 +127,11 @@ pub fn main(line: Result<CommandLine, CommandLineError>) -> ExitCode {
             });
             match served {
                 Ok(()) => ExitCode::SUCCESS,
+                // Once: the journal reads standard error too.
+                Err(error) if log == logging::Log::StandardError => complain(&error, 1),
                 Err(error) => {
                     tracing::error!("{}", with_causes(&error));
-                    complain(&error, 1)
+                    ExitCode::FAILURE
                 }
             }
         }
@@ -121,7 +146,6 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn complain(error: &dyn std::error::Error, status: u8) -> ExitCode {
-    // Whoever started it by hand reads this; where nobody does, the log has it.
     let _ = writeln!(std::io::stderr(), "frankd: {}", with_causes(error));
     ExitCode::from(status)
 }
@@ -132,24 +156,6 @@ fn check(line: &CommandLine) -> Result<String, RunError> {
     let loaded = Loaded::read(&paths, &Names::of_host())?;
     let warnings: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     Ok(format!("{warnings}the settings are in order\n"))
-}
-
-/// Rebuilds the store from its mirror and says what is back and what is gone.
-fn rebuild(line: &CommandLine) -> Result<String, RunError> {
-    let paths = Paths::find(line, &Surroundings::of_process())?;
-    let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, None)?;
-    let options = OpenOptions::new(&paths.state_dir, key, Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let recovered = recover(&options)?;
-    let names = |names: &[frankd_proto::Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let lines = [
-        format!("found: {}", recovered.findings.join("; ")),
-        format!("clients that are back: {}", names(&recovered.clients)),
-        format!("profiles that are back: {}", names(&recovered.profiles)),
-        format!("profiles whose tokens are back: {}", recovered.tokens.len()),
-        format!("messages that are back, held until they are released: {}", recovered.messages),
-        format!("gone, or to be done again: {}", recovered.gone.join("; ")),
-    ];
-    Ok(format!("{}\n", lines.join("\n")))
 }
 
 /// Serves until a signal says otherwise.
@@ -223,6 +229,13 @@ async fn say_ready(daemon: &Daemon, sockets: &str) {
     tracing::info!(version, sockets, store, clients, profiles, messages, "ready");
 }
 
+fn unusable(error: OpenError, paths: &Paths) -> RunError {
+    match error {
+        OpenError::Unusable { .. } => RunError::Unusable { error, command: recovery::of_process(paths) },
+        other => RunError::Open(other),
+    }
+}
+
 /// Makes a folder that only its owner can look into, unless it is there.
 fn make_private(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
@@ -240,7 +253,7 @@ fn seams(
     let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, Some(&*entropy))?;
     let fingerprinter = key.fingerprinter();
     let options = OpenOptions::new(&paths.state_dir, key, Arc::clone(clock), Arc::clone(&entropy));
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(options)?);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(options).map_err(|error| unusable(error, paths))?);
     let tls = Arc::new(Tls::with_system_roots(Arc::clone(clock)));
     let wire = Arc::new(Wire::new(Arc::clone(&tls), Arc::clone(clock)));
     let (config, settings) = (Arc::clone(config), config.settings());

@@ -21,6 +21,7 @@ use super::paths::Paths;
 use super::schema::{self, File, Rule};
 use crate::domain::Settings;
 use crate::domain::settings::{AccessRule, Subject};
+use crate::policy::access::HIDDEN_UID;
 
 /// Settings cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,7 @@ impl Loaded {
                     key: "access: ".to_owned(),
                     message,
                 };
+                loaded.warnings.extend(suspicious(&rule).map(|warning| format!("{origin}:{line}: {warning}")));
                 match rule_of(rule, names).map_err(wrong)? {
                     Ok(rule) => settings.access.push(rule),
                     Err(warning) => loaded.warnings.push(format!("{origin}:{line}: {warning}")),
@@ -117,6 +119,13 @@ impl Loaded {
             origin: loaded.origin(key),
             message,
         })?;
+        let limits = &settings.limits;
+        if limits.message_bytes > limits.request_bytes {
+            loaded.warnings.push(format!(
+                "{}: limits.message_bytes is more than limits.request_bytes: a message that large comes only by POST /v1/messages",
+                loaded.origin("limits.message_bytes")
+            ));
+        }
         loaded.settings = Arc::new(settings);
         Ok(loaded)
     }
@@ -192,8 +201,9 @@ impl Configurator {
         let late = |key: &&String| self.needs_restart.contains(&key.as_str());
         let needs_restart = changed.iter().filter(late).cloned().collect();
         self.in_force.send_replace(Arc::clone(&new.settings));
+        let warnings = new.warnings.clone();
         *loaded = new;
-        Ok(Reloaded { changed, needs_restart })
+        Ok(Reloaded { changed, needs_restart, warnings })
     }
 }
 
@@ -249,6 +259,15 @@ fn parse(path: &Path, text: &str) -> Result<File, SettingsError> {
 fn rule_line(text: &str, index: usize) -> usize {
     let headers = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[access]]"));
     headers.map(|(line, _)| line + 1).nth(index).unwrap_or(1)
+}
+
+/// What in a rule is probably not meant.
+fn suspicious(rule: &Rule) -> impl Iterator<Item = String> + use<> {
+    let hidden = (rule.uid == Some(HIDDEN_UID)).then(|| {
+        format!("uid {HIDDEN_UID} stands for users that a user namespace hides: they are refused whatever a rule says")
+    });
+    let none = (rule.rate_per_hour == Some(0)).then(|| "rate_per_hour = 0 lets nobody send by this rule".to_owned());
+    hidden.into_iter().chain(none)
 }
 
 /// A rule, a warning that it is for nobody, or the mistake in it.

@@ -1,18 +1,18 @@
 //! Clients.
 
 use frankd_proto::methods::client::{CreateParams, DeleteParams, UpdateParams};
-use frankd_proto::{ClientId, Name};
+use frankd_proto::{ClientId, EventType, Name};
 
 use super::destinations::given;
-use super::{ChangeError, Changes, owned_by_api, same_revision};
-use crate::domain::Client;
+use super::{ChangeError, Changes, owned_by_api, same_revision, told};
+use crate::domain::{Caller, Client, NewEvent};
 use crate::entropy::EntropyExt as _;
 use crate::registry::{View, client};
 use crate::store::Change;
 
 impl Changes {
     /// Makes a client.
-    pub async fn create_client(&self, params: CreateParams) -> Result<Client, ChangeError> {
+    pub async fn create_client(&self, params: CreateParams, by: &Caller) -> Result<Client, ChangeError> {
         let _turn = self.turn.lock().await;
         let view = self.registry.view();
         if view.client_named(&params.name).is_some() {
@@ -21,12 +21,13 @@ impl Changes {
         let now = self.clock.wall();
         let client = client::create(params, view.presets(), ClientId::from_bits(self.entropy.ulid(now)), now)?;
         let change = Change::PutClient { client: Box::new(client.clone()), expected: None };
-        self.commit(vec![change], "client", &client.name).await?;
+        let event = NewEvent::new(now, EventType::ClientCreated).client(&client.name).by(by);
+        self.commit(vec![change], vec![event], ("client", &client.name)).await?;
         Ok(client)
     }
 
     /// Changes a client.
-    pub async fn update_client(&self, params: UpdateParams) -> Result<Client, ChangeError> {
+    pub async fn update_client(&self, params: UpdateParams, by: &Caller) -> Result<Client, ChangeError> {
         let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
@@ -47,12 +48,13 @@ impl Changes {
             self.revoke_where_issued(&view, &after)?;
         }
         let change = Change::PutClient { client: Box::new(changed.clone()), expected: Some(current.revision) };
-        self.commit(vec![change], "client", &changed.name).await?;
+        let event = told::client_updated(current, &changed, by);
+        self.commit(vec![change], vec![event], ("client", &changed.name)).await?;
         Ok(changed)
     }
 
     /// Deletes a client that no profile uses.
-    pub async fn delete_client(&self, params: DeleteParams) -> Result<(), ChangeError> {
+    pub async fn delete_client(&self, params: DeleteParams, by: &Caller) -> Result<(), ChangeError> {
         let _turn = self.turn.lock().await;
         let view = self.registry.view();
         let current = named(&view, &params.name)?;
@@ -63,7 +65,8 @@ impl Changes {
             return Err(ChangeError::InUse { by: format!("profiles {}", users.join(", ")), way_out: None });
         }
         let change = Change::DeleteClient { id: current.id, expected: current.revision };
-        self.commit(vec![change], "client", &current.name).await
+        let event = NewEvent::new(self.clock.wall(), EventType::ClientDeleted).client(&current.name).by(by);
+        self.commit(vec![change], vec![event], ("client", &current.name)).await
     }
 }
 

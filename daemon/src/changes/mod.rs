@@ -1,6 +1,8 @@
 //! Changes that cross owners: creating, updating and deleting clients and profiles touches the registry, the token slots
 //! and the queue.
 //!
+//! Each writes an event in its own commit: who made it, and which fields it touched.
+//!
 //! # Invariants
 //!
 //! - One change at a time: each is decided on what the one before it left, so a caller that names no revision never meets
@@ -12,10 +14,12 @@ mod destinations;
 mod profiles;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::sync::Arc;
 
 use crate::clock::SharedClock;
+use crate::domain::NewEvent;
 use crate::entropy::SharedEntropy;
 use crate::registry::{Invalid, Registry};
 use crate::store::{Change, Record, Store, StoreError};
@@ -101,8 +105,13 @@ impl Changes {
     }
 
     /// Commits, and says in the words of a caller what the store decides against. `what` and `name` are what is put.
-    async fn commit(&self, changes: Vec<Change>, what: &'static str, name: &Name) -> Result<(), ChangeError> {
-        match self.registry.commit(changes, Vec::new()).await {
+    async fn commit(
+        &self,
+        changes: Vec<Change>,
+        events: Vec<NewEvent>,
+        (what, name): (&'static str, &Name),
+    ) -> Result<(), ChangeError> {
+        match self.registry.commit(changes, events).await {
             Err(StoreError::Taken(_)) => Err(ChangeError::Exists { what, name: name.clone() }),
             Err(StoreError::InUse(Record::Profile(id))) => Err(self.kept_by_mail(id).await?),
             done => Ok(done?),

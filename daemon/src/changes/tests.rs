@@ -5,13 +5,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Profile, TokenSlot, sample};
+use crate::domain::{Caller, Profile, SocketKind, TokenSlot, sample};
 use crate::entropy::SeededEntropy;
 use crate::store::conformance::sample as stored;
 use crate::tokens::bench::{self, Bench, P1};
 
 fn params<P: DeserializeOwned>(value: Value) -> P {
     serde_json::from_value(value).unwrap()
+}
+
+fn by() -> Caller {
+    Caller { uid: 0, gid: 0, pid: None, user: None, groups: vec![0], socket: SocketKind::Control }
 }
 
 struct Desk {
@@ -44,19 +48,19 @@ impl Desk {
     async fn client(&self, change: Value) -> Result<crate::domain::Client, ChangeError> {
         let mut all = json!({"name": "login"});
         all.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        self.changes.update_client(params(all)).await
+        self.changes.update_client(params(all), &by()).await
     }
 
     async fn new_profile(&self, value: Value) -> Result<Profile, ChangeError> {
-        self.changes.create_profile(params(value)).await
+        self.changes.create_profile(params(value), &by()).await
     }
 
     async fn profile(&self, value: Value) -> Result<Profile, ChangeError> {
-        self.changes.update_profile(params(value)).await
+        self.changes.update_profile(params(value), &by()).await
     }
 
     async fn delete(&self, name: &str) -> Result<(), ChangeError> {
-        self.changes.delete_profile(params(json!({"name": name}))).await
+        self.changes.delete_profile(params(json!({"name": name})), &by()).await
     }
 
     async fn queue(&self, profile: &Profile) -> crate::domain::Message {
@@ -81,8 +85,10 @@ fn way_out<T: std::fmt::Debug>(result: Result<T, ChangeError>) -> String {
 async fn of_many_who_make_one_name_one_wins_and_the_others_are_told_that_it_exists() {
     let desk = Desk::granted().await;
     let new = || {
-        desk.changes
-            .create_client(params(json!({"name": "idp", "client_id": "a", "token_endpoint": "https://idp.example/t"})))
+        desk.changes.create_client(
+            params(json!({"name": "idp", "client_id": "a", "token_endpoint": "https://idp.example/t"})),
+            &by(),
+        )
     };
     let made = futures::future::join_all((0..20).map(|_| new())).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
@@ -109,7 +115,7 @@ async fn a_client_is_not_deleted_under_a_profile_that_is_being_made() {
     for first in [true, false] {
         let desk = Desk::with(Vec::new(), Vec::new()).await;
         let create = desk.new_profile(json!({"name": "t", "kind": "token", "interactive": false, "client": "login"}));
-        let delete = desk.changes.delete_client(params(json!({"name": "login"})));
+        let delete = desk.changes.delete_client(params(json!({"name": "login"})), &by());
         let (made, deleted) = if first {
             futures::future::join(create, delete).await
         } else {
@@ -158,7 +164,7 @@ async fn a_token_is_not_revoked_at_a_host_that_did_not_have_it() {
     // The same by a second client that looks like the first one.
     let twin = json!({"name": "twin", "client_id": "frankd", "token_endpoint": "https://login.example/token",
         "authorization_endpoint": "https://login.example/authorize", "revocation_endpoint": EVIL, "scopes": ["mail"]});
-    desk.changes.create_client(params(twin)).await.unwrap();
+    desk.changes.create_client(params(twin), &by()).await.unwrap();
     way_out(desk.profile(json!({"name": "p1", "client": "twin", "confirm": true})).await);
     // The same by way of another issuer and back: its tokens come back.
     desk.client(json!({"token_endpoint": EVIL, "confirm": true})).await.unwrap();

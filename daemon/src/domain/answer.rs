@@ -113,7 +113,10 @@ pub struct TokenFailure {
 /// What is certain about a failed request. The text never has a secret in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FailureCause {
-    /// The name cannot be resolved, or nothing listens: the request was never sent.
+    /// The name cannot be resolved: the request was never sent.
+    #[error("{0}")]
+    Unresolved(String),
+    /// No route, nothing listens, or no connection in time: the request was never sent.
     #[error("{0}")]
     Unreachable(String),
     /// The TLS handshake failed: the request was never sent.

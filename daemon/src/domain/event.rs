@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::caller::Caller;
+
 /// An event on its way into the store: written in the same commit as the change that it tells of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
@@ -44,6 +46,12 @@ impl NewEvent {
     pub fn object(mut self, id: impl std::fmt::Display) -> Self {
         self.object = Some(id.to_string());
         self
+    }
+
+    /// Names who did it: uid, gid, login name and process id.
+    pub fn by(self, caller: &Caller) -> Self {
+        let Caller { uid, gid, pid, user, groups: _, socket: _ } = caller;
+        self.with("uid", *uid).with("gid", *gid).with("user", user.clone()).with("pid", *pid)
     }
 
     /// Adds a value.

@@ -226,6 +226,7 @@ fn check_url(text: &str) -> Result<(), TokenFailure> {
 
 fn not_answered(error: TransportError) -> TokenFailure {
     failure(match error {
+        TransportError::Unresolved(why) => FailureCause::Unresolved(why),
         TransportError::Unreachable(why) => FailureCause::Unreachable(why),
         TransportError::Tls(why) => FailureCause::Tls(why),
         TransportError::Ambiguous(why) => FailureCause::Ambiguous(why),

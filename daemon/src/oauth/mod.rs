@@ -41,7 +41,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// A request got no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No name, no route, nothing listens, or no connection in time: the request was never sent.
+    /// The name cannot be resolved: the request was never sent.
+    #[error("{0}")]
+    Unresolved(String),
+    /// No route, nothing listens, or no connection in time: the request was never sent.
     #[error("{0}")]
     Unreachable(String),
     /// The TLS handshake failed: the request was never sent.

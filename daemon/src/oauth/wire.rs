@@ -105,12 +105,16 @@ async fn read(mut response: reqwest::Response) -> Result<http::Response<Vec<u8>>
     Ok(answer)
 }
 
+/// What the connector says of a name that it cannot resolve. Its error has no type that says so.
+const RESOLVING: &str = "dns error";
+
 fn failed(error: &reqwest::Error, connected: &AtomicBool) -> TransportError {
     if connected.load(Ordering::Relaxed) {
         return TransportError::Ambiguous(told(error));
     }
     match tls_cause(error) {
         Some(cause) => TransportError::Tls(cause),
+        None if told(error).contains(RESOLVING) => TransportError::Unresolved(told(error)),
         None => TransportError::Unreachable(told(error)),
     }
 }
@@ -223,7 +227,7 @@ mod tests {
         let refused = wire().send(post(&format!("http://{closed}/")), loopback_wire()).await.unwrap_err();
         assert!(matches!(refused, TransportError::Unreachable(_)), "{refused:?}");
         let unknown = wire().send(post("http://frankd-test.invalid/"), loopback_wire()).await.unwrap_err();
-        assert!(matches!(unknown, TransportError::Unreachable(_)), "{unknown:?}");
+        assert!(matches!(unknown, TransportError::Unresolved(_)), "{unknown:?}");
         let cut = wire().send(post(&one_answer(b"").await), loopback_wire()).await.unwrap_err();
         assert!(matches!(cut, TransportError::Ambiguous(_)), "{cut:?}");
         let plaintext = one_answer(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.replace("http:", "https:");

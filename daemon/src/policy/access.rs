@@ -161,8 +161,8 @@ impl Refusal {
         match self {
             Self::WrongSocket => (
                 format!("`{method}` is not offered on submit.sock"),
-                "use control.sock; submit.sock takes `message.*` for one's own messages, `token.get`, `token.info`, \
-                 `system.ping` and `access.whoami`"
+                "connect to control.sock instead, which takes membership of the group frankd: submit.sock takes \
+                 `message.*` for one's own messages, `token.get`, `token.info`, `system.ping` and `access.whoami`"
                     .to_owned(),
             ),
             Self::Missing(needed) => {
@@ -172,21 +172,24 @@ impl Refusal {
                 let join = if group { "join the group frankd, or " } else { "" };
                 (
                     format!("`{method}` needs {}, which this user does not have", words.join(" or ")),
-                    format!("{join}have this rule added to frankd.toml: {rule}"),
+                    format!(
+                        "{join}have this line put into a file of its own, such as /etc/frankd/frankd.toml.d/access.toml, \
+                         and `frankctl reload`: {rule}"
+                    ),
                 )
             }
         }
     }
 }
 
-/// The `[[access]]` rule that would give the first of the needed capabilities.
+/// The rule that would give the first of the needed capabilities: one line of TOML that is a settings file by itself.
 fn rule_for(caller: &Caller, needed: &[Capability]) -> String {
     let who = match &caller.user {
         Some(user) => format!("user = \"{}\"", user.escape_default()),
         None => format!("uid = {}", caller.uid),
     };
     let what = needed.first().map_or("observe", |c| c.as_str());
-    format!("[[access]] {who} capabilities = [\"{what}\"]")
+    format!("access = [{{ {who}, capabilities = [\"{what}\"] }}]")
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use frankd_proto::methods::message::{Attachment, Compose};
 use lettre::message::header::{self, ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Attachment as Attached, Body, Mailbox, Mailboxes, Message, MultiPart, SinglePart};
 
-use super::address;
 use super::error::SubmitError;
+use super::{address, encode};
 
 /// Longest word of a header: longer ones cannot be folded under 998 octets together with their name.
 const WORD_MAX: usize = 900;
@@ -101,7 +101,8 @@ pub(super) fn compose(
     let mut builder = Message::builder()
         .header(header::Date::new(stamp.date))
         .header(header::MessageId::from(stamp.message_id.clone()))
-        .from(from);
+        .from(from.clone());
+    builder = builder.raw_header(address_list(HeaderName::new_from_ascii_str("From"), &[from]));
     for (name, list) in [("To", &parties.to), ("Cc", &parties.cc), ("Reply-To", &parties.reply_to)] {
         if !list.is_empty() {
             builder = builder.raw_header(address_list(HeaderName::new_from_ascii_str(name), list));
@@ -109,7 +110,7 @@ pub(super) fn compose(
     }
     if let Some(subject) = &parts.subject {
         check_words("message.subject", subject)?;
-        builder = builder.subject(subject.as_str());
+        builder = builder.raw_header(text(HeaderName::new_from_ascii_str("Subject"), subject));
     }
     for (name, value) in &parts.headers {
         builder = builder.raw_header(extra_header(name, value)?);
@@ -131,10 +132,7 @@ fn address_list(name: HeaderName, list: &[Mailbox]) -> HeaderValue {
     let mut encoded = String::new();
     let mut line = name.len() + 2;
     for (i, mailbox) in list.iter().enumerate() {
-        let mut one = Headers::new();
-        one.set(header::To::from(Mailboxes::from(mailbox.clone())));
-        let text = one.to_string();
-        let text = text.trim_start_matches("To: ").trim_end();
+        let text = address(mailbox, line + 2);
         if i > 0 && line + text.len() > LINE_WANTED {
             encoded.push_str(",\r\n ");
             line = 1;
@@ -142,10 +140,50 @@ fn address_list(name: HeaderName, list: &[Mailbox]) -> HeaderValue {
             encoded.push_str(", ");
             line += 2;
         }
-        encoded.push_str(text);
-        line += text.len();
+        encoded.push_str(&text);
+        line = text.rsplit_once("\r\n").map_or(line + text.len(), |(_, last)| last.len());
     }
-    HeaderValue::dangerous_new_pre_encoded(name, encoded.clone(), encoded)
+    // lettre reads the From field again to see that there is one.
+    let plain = list.iter().map(|mailbox| mailbox.email.to_string()).collect::<Vec<_>>().join(", ");
+    HeaderValue::dangerous_new_pre_encoded(name, plain, encoded)
+}
+
+/// One mailbox as it stands in a header. An encoded word takes the place of a quoted name (RFC 2047 §5 (3)).
+fn address(mailbox: &Mailbox, column: usize) -> String {
+    if let Some(name) = mailbox.name.as_deref().filter(|name| encode::is_needed(name)) {
+        return format!("{} <{}>", encode::words(name, column), mailbox.email);
+    }
+    let mut one = Headers::new();
+    one.set(header::To::from(Mailboxes::from(mailbox.clone())));
+    one.to_string().trim_start_matches("To: ").trim_end().to_owned()
+}
+
+/// A field of text.
+fn text(name: HeaderName, value: &str) -> HeaderValue {
+    if encode::is_needed(value) {
+        let encoded = encode::words(value, name.len() + 2);
+        return HeaderValue::dangerous_new_pre_encoded(name, value.to_owned(), encoded);
+    }
+    HeaderValue::new(name, value.to_owned())
+}
+
+/// Content-Disposition with a file name that lettre would write as what looks like an encoded word.
+#[derive(Clone)]
+struct Disposition(String);
+
+impl header::Header for Disposition {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Content-Disposition")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        let encoded = format!("attachment;{}", encode::parameter("filename", &self.0));
+        HeaderValue::dangerous_new_pre_encoded(Self::name(), self.0.clone(), encoded)
+    }
 }
 
 fn unmade(error: &lettre::error::Error) -> SubmitError {
@@ -163,7 +201,7 @@ fn extra_header(name: &str, value: &str) -> Result<HeaderValue, SubmitError> {
     match HeaderName::new_from_ascii(name.to_owned()) {
         Ok(checked) if graphic => {
             check_words(&field, value)?;
-            Ok(HeaderValue::new(checked, value.to_owned()))
+            Ok(text(checked, value))
         }
         _ => Err(SubmitError::invalid(field, "the name of a header has 1 to 76 visible ASCII characters and no colon")),
     }
@@ -255,6 +293,10 @@ fn attached(field: &str, attachment: &Attachment) -> Result<SinglePart, SubmitEr
         .map_err(|error| SubmitError::invalid(format!("{field}.content_b64"), format!("is not base64: {error}")))?;
     let body = Body::new_with_encoding(octets, header::ContentTransferEncoding::Base64)
         .map_err(|_| SubmitError::invalid(field, "cannot be encoded"))?;
+    if encode::is_needed(&attachment.name) {
+        let part = SinglePart::builder().header(Disposition(attachment.name.clone()));
+        return Ok(part.header(content_type).body(body));
+    }
     Ok(Attached::new(attachment.name.clone()).body(body, content_type))
 }
 
@@ -342,6 +384,33 @@ mod tests {
         assert!(text.is_ascii());
         assert!(text.split("\r\n").all(|line| line.len() <= 998));
         assert_eq!(made(&parts).unwrap(), text, "the same twice");
+    }
+
+    #[test]
+    fn readers_get_back_what_was_given_even_if_it_looks_encoded_or_has_spaces_between_words() {
+        let texts = ["=?utf-8?q?fake?=", "ü  ü", "ü ü", "Grüße  an =?x?", "a =?utf-8?b?YQ==?= b", "  ä", "plain  text"];
+        for given in texts {
+            let parts = Compose {
+                subject: Some(given.to_owned()),
+                headers: [("X-Note".to_owned(), given.to_owned())].into(),
+                to: vec![format!("\"{given}\" <c@d.example>")],
+                ..parts()
+            };
+            let made = made(&parts).unwrap();
+            let header = made.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ");
+            let shown = |name: &str| {
+                let value = header.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap();
+                super::super::words::decode(value)
+            };
+            assert_eq!(shown("Subject"), given);
+            assert_eq!(shown("X-Note"), given);
+            assert_eq!(shown("To").rsplit_once(' ').unwrap().0.trim_matches('"').trim(), given.trim(), "{made}");
+            assert!(!made.contains("=?utf-8?q?fake?="), "{made}");
+        }
+        let name = "=?utf-8?q?a?=.txt".to_owned();
+        let file = Attachment { name, content_type: None, content_b64: String::new() };
+        let text = made(&Compose { attachments: vec![file], ..parts() }).unwrap();
+        assert!(text.contains("filename*=utf-8''%3D%3Futf-8%3Fq%3Fa%3F%3D.txt\r\n"), "{text}");
     }
 
     #[test]

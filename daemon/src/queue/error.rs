@@ -1,5 +1,7 @@
 //! Why the queue does not do what it is asked for.
 
+use std::time::Duration;
+
 use frankd_proto::{Kind, MessageId, Name, RpcError};
 
 use crate::store::StoreError;
@@ -57,11 +59,22 @@ pub enum SubmitError {
     #[error("you may not send with profile {0}")]
     ProfileNotAllowed(Name),
     /// The caller may not send from this address.
-    #[error("you may not send from {0}")]
-    SenderNotAllowed(String),
+    #[error("you may not send from {address}")]
+    SenderNotAllowed {
+        /// The parameter at fault.
+        field: String,
+        /// The address.
+        address: String,
+    },
     /// The idempotency key stands for another message.
     #[error("this idempotency key was used for another message")]
     IdempotencyConflict,
+    /// The caller queued as many messages in the last hour as it may.
+    #[error("this user queued as many messages in an hour as its rule allows")]
+    RateLimited {
+        /// When one fits again.
+        wait: Duration,
+    },
     /// There is no room for more.
     #[error("{}", if *.of_uid { format!("your share of the queue is used up: {limit} messages") } else { format!("the queue is full: {limit} messages") })]
     Full {
@@ -104,8 +117,9 @@ impl SubmitError {
             Self::NoSuchProfile(_) => Kind::ObjectNotFound,
             Self::NotASender(_) => Kind::ObjectInvalid,
             Self::NoProfile { .. } => Kind::MessageNoProfileForSender,
-            Self::ProfileNotAllowed(_) | Self::SenderNotAllowed(_) => Kind::AccessSenderNotAllowed,
+            Self::ProfileNotAllowed(_) | Self::SenderNotAllowed { .. } => Kind::AccessSenderNotAllowed,
             Self::IdempotencyConflict => Kind::MessageIdempotencyConflict,
+            Self::RateLimited { .. } => Kind::AccessRateLimited,
             Self::Full { .. } | Self::DiskFull { .. } => Kind::QueueFull,
             Self::Broken(error) => error.kind(),
             Self::Stopping => Kind::DaemonShuttingDown,
@@ -113,10 +127,28 @@ impl SubmitError {
         }
     }
 
+    /// What the caller or an administrator can do, where that is one thing.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::RateLimited { .. } => "wait, or have `rate_per_hour` of the [[access]] rule raised".to_owned(),
+            Self::ProfileNotAllowed(name) => {
+                format!(
+                    "have `{name}` added to `profiles` of the [[access]] rule that grants `submit`; `frankctl access whoami` shows what is allowed"
+                )
+            }
+            Self::SenderNotAllowed { address, .. } => {
+                format!(
+                    "have `{address}` added to `from` of the [[access]] rule that grants `submit`; `frankctl access whoami` shows what is allowed"
+                )
+            }
+            _ => return None,
+        })
+    }
+
     /// The parameter at fault.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::BadAddress { field, .. } | Self::Invalid { field, .. } => Some(field),
+            Self::BadAddress { field, .. } | Self::Invalid { field, .. } | Self::SenderNotAllowed { field, .. } => Some(field),
             Self::Parameter { field, .. } => Some(field),
             Self::NoSuchProfile(_) | Self::NotASender(_) | Self::ProfileNotAllowed(_) => Some("profile"),
             Self::IdempotencyConflict => Some("idempotency_key"),
@@ -132,7 +164,7 @@ pub enum QueueError {
     #[error("there is no message {0}")]
     NoSuchMessage(MessageId),
     /// Its octets are no longer kept.
-    #[error("the octets of {0} are no longer kept")]
+    #[error("the text of {0} is no longer kept: it goes once the message is sent or cancelled")]
     NoBody(MessageId),
     /// There is no such profile.
     #[error("there is no profile {0}")]

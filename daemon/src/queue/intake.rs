@@ -3,7 +3,9 @@
 //! Everything that can refuse a message is looked at before anything is kept. What the caller holds as a receipt is on
 //! disk, and the same idempotency key gives the same receipt again.
 
-use std::time::SystemTime;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +23,7 @@ use super::error::SubmitError;
 use super::normalise::{self, Malformed, Missing, Normal, Normaliser};
 use super::sender::{self, Allowed};
 use super::shared::Shared;
+use crate::clock::Instant;
 use crate::domain::{Message, NewEvent, Phase, Profile, Recipient, Settings};
 use crate::entropy::EntropyExt as _;
 use crate::registry::View;
@@ -40,8 +43,43 @@ pub struct Submit {
     pub unlimited: bool,
     /// What the caller may send with.
     pub allowed: Allowed,
+    /// Its messages of the hour; absent without a limit.
+    pub quota: Option<Arc<dyn Quota>>,
     /// What it asks for.
     pub params: SendParams,
+}
+
+/// Counts the messages that one caller queues.
+pub trait Quota: fmt::Debug + Send + Sync {
+    /// Counts one more, or says how long to wait until one fits.
+    fn take(&self, now: Instant) -> Result<(), Duration>;
+
+    /// Takes back one that was not queued.
+    fn give_back(&self);
+}
+
+/// A place in the caller's hour: given back unless a message takes it.
+struct Place(Option<Arc<dyn Quota>>);
+
+impl Place {
+    fn take(shared: &Shared, submit: &Submit) -> Result<Self, SubmitError> {
+        if let Some(quota) = &submit.quota {
+            quota.take(shared.clock.now()).map_err(|wait| SubmitError::RateLimited { wait })?;
+        }
+        Ok(Self(submit.quota.clone()))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(quota) = &self.0 {
+            quota.give_back();
+        }
+    }
 }
 
 /// The octets of a message as they come, in pieces of any size.
@@ -73,13 +111,26 @@ pub(super) async fn submit(
     let mut named = named(&mut submit)?;
     let id = MessageId::from_bits(shared.entropy.ulid(now));
     let limit = settings.limits.message_bytes;
+    // A message with a key is counted once it is known that it is not there yet.
+    let unnamed = if named.is_none() { Some(Place::take(shared, &submit)?) } else { None };
     let source = match source(&mut submit.params, pieces)? {
         Source::Pieces(pieces) => {
             let coming = Coming { id, now, limit, named: named.as_mut(), recipients: wants_recipients(&submit) };
-            let (normal, body) = streamed(shared, coming, pieces).await?;
-            Source::Normal(normal, body)
+            streamed(shared, coming, pieces).await.map(|(normal, body)| Source::Normal(normal, body))
         }
-        source => source,
+        source => Ok(source),
+    };
+    let idempotency = named.map(Named::key);
+    if let Some(key) = &idempotency
+        && !matches!(source, Err(SubmitError::Broken(_)))
+        && let Some(before) = shared.store.named(key.clone()).await?
+    {
+        return known(shared, before);
+    }
+    let source = source?;
+    let place = match unnamed {
+        Some(place) => place,
+        None => Place::take(shared, &submit)?,
     };
     let view = shared.registry.view();
     let (draft, profile) = match source {
@@ -110,7 +161,6 @@ pub(super) async fn submit(
     let max_messages = settings.queue.messages;
     let max_of_uid = share_of_uid(&settings, submit.unlimited);
     let kept = message.clone();
-    let idempotency = named.map(Named::key);
     let new = NewMessage { message, body, idempotency, max_messages, max_of_uid, event };
     let accepted = shared.store.accept(new).await.map_err(|error| match error {
         // It was deleted, or sends no more, since it was chosen.
@@ -119,14 +169,22 @@ pub(super) async fn submit(
     })?;
     match accepted {
         Accepted::New => {
+            place.keep();
             shared.accepted(&kept);
             Ok(receipt(shared, &kept, false))
         }
-        Accepted::Duplicate(first) => Ok(receipt(shared, &first, true)),
-        Accepted::KeyConflict => Err(SubmitError::IdempotencyConflict),
         Accepted::QueueFull { of_uid } => {
             Err(SubmitError::Full { of_uid, limit: if of_uid { max_of_uid } else { max_messages } })
         }
+        before => known(shared, before),
+    }
+}
+
+/// The answer to a key that was used before.
+fn known(shared: &Shared, before: Accepted) -> Result<Receipt, SubmitError> {
+    match before {
+        Accepted::Duplicate(first) => Ok(receipt(shared, &first, true)),
+        _ => Err(SubmitError::IdempotencyConflict),
     }
 }
 
@@ -190,6 +248,21 @@ struct Coming<'a> {
     recipients: bool,
 }
 
+impl Coming<'_> {
+    /// Reads what is left of a message that is not kept: who sends reads the answer when everything is written, and the
+    /// digest tells whether the message is there already.
+    async fn rest(&mut self, mut given: u64, pieces: &mut Pieces) {
+        while given <= self.limit
+            && let Some(Ok(piece)) = pieces.next().await
+        {
+            given += piece.len() as u64;
+            if let Some(named) = &mut self.named {
+                named.digest.0.update(&piece);
+            }
+        }
+    }
+}
+
 /// Takes a message as it comes: into the store, a piece at a time.
 async fn streamed(
     shared: &Shared,
@@ -210,16 +283,14 @@ async fn streamed(
             named.digest.0.update(&piece);
         }
         if let Err(error) = normaliser.push(&piece, &mut octets) {
-            // Who sends reads the answer when everything is written.
-            while given <= coming.limit
-                && let Some(Ok(piece)) = pieces.next().await
-            {
-                given += piece.len() as u64;
-            }
+            coming.rest(given, &mut pieces).await;
             return Err(malformed("raw_b64", error));
         }
         if octets.len() >= PIECE {
-            check_room(shared)?;
+            if let Err(full) = check_room(shared) {
+                coming.rest(given, &mut pieces).await;
+                return Err(full);
+            }
             writer.write(std::mem::replace(&mut octets, Vec::with_capacity(PIECE))).await?;
         }
     }
@@ -334,8 +405,11 @@ fn finish(
     let Draft { normal, body, recipients, field } = draft;
     let envelope = params.envelope.clone().unwrap_or_default();
     let from = envelope_from(&envelope, &normal)?;
-    for address in normal.authors.iter().chain(Some(&from).filter(|from| !from.is_empty())) {
-        submit.allowed.check_sender(address)?;
+    for address in &normal.authors {
+        submit.allowed.check_sender(if field == "raw_b64" { field } else { "message.from" }, address)?;
+    }
+    if !from.is_empty() {
+        submit.allowed.check_sender("envelope.from", &from)?;
     }
     let recipients = envelope_to(&envelope, recipients, field)?;
     let (send_at, expires_at) = times(params, now)?;

@@ -17,6 +17,7 @@ mod compose;
 mod connection;
 mod dispatcher;
 mod doubt;
+mod encode;
 mod error;
 mod gates;
 mod intake;
@@ -45,7 +46,7 @@ use frankd_proto::{HoldReason, MessageId, Name, ProfileId};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::{QueueError, SubmitError};
-pub use intake::{Pieces, Submit};
+pub use intake::{Pieces, Quota, Submit};
 pub use sender::Allowed;
 pub use shared::{Parts, Scope};
 
@@ -143,6 +144,9 @@ impl Queue {
 
     /// Decides what is in doubt.
     pub async fn resolve(&self, params: ResolveParams, scope: Scope) -> Result<Changed, QueueError> {
+        if params.ids.is_empty() {
+            return Err(QueueError::Parameter { field: "ids", reason: "give at least one id".to_owned() });
+        }
         let which = Which::new(params.ids, None)?;
         orders::carry_out(&self.shared, which, &Order::Resolve(params.outcome), scope).await
     }

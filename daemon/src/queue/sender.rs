@@ -16,17 +16,17 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    fn profile(&self, profile: &Profile) -> bool {
-        self.profiles.as_ref().is_none_or(|names| names.contains(&profile.name))
+    fn name(&self, name: &Name) -> bool {
+        self.profiles.as_ref().is_none_or(|names| names.contains(name))
     }
 
     /// Refuses an address that the caller may not send from.
-    pub(super) fn check_sender(&self, address: &str) -> Result<(), SubmitError> {
+    pub(super) fn check_sender(&self, field: &str, address: &str) -> Result<(), SubmitError> {
         let Some(patterns) = &self.from else { return Ok(()) };
         if patterns.iter().any(|pattern| fit(pattern, address).is_some()) {
             return Ok(());
         }
-        Err(SubmitError::SenderNotAllowed(address.to_owned()))
+        Err(SubmitError::SenderNotAllowed { field: field.to_owned(), address: address.to_owned() })
     }
 }
 
@@ -61,16 +61,17 @@ pub(super) fn choose<'a>(
     from: Option<&str>,
 ) -> Result<&'a Profile, SubmitError> {
     if let Some(name) = named {
-        let profile = view.profile_named(name).ok_or_else(|| SubmitError::NoSuchProfile(name.clone()))?;
-        if !allowed.profile(profile) {
+        // Whether a profile exists that the caller may not send with is not told.
+        if !allowed.name(name) {
             return Err(SubmitError::ProfileNotAllowed(name.clone()));
         }
+        let profile = view.profile_named(name).ok_or_else(|| SubmitError::NoSuchProfile(name.clone()))?;
         if profile.smtp.is_none() {
             return Err(SubmitError::NotASender(name.clone()));
         }
         return Ok(profile);
     }
-    let usable = || view.profiles().filter(|profile| profile.smtp.is_some() && allowed.profile(profile));
+    let usable = || view.profiles().filter(|profile| profile.smtp.is_some() && allowed.name(&profile.name));
     let fitting = usable().filter_map(|profile| {
         let patterns = profile.allowed_from.iter().map(String::as_str).chain(own_address(profile));
         let best = patterns.filter_map(|pattern| fit(pattern, from?)).max()?;
@@ -146,8 +147,10 @@ mod tests {
         assert_eq!(choose(&view, &only, None, Some("billing@c.example")).unwrap().name, name("calls"));
         let error = choose(&view, &only, Some(&name("main")), None).unwrap_err();
         assert!(matches!(error, SubmitError::ProfileNotAllowed(_)));
-        assert!(only.check_sender("x@c.example").is_ok());
-        assert!(only.check_sender("x@notc.example").is_err());
+        let absent = choose(&view, &only, Some(&name("nowhere")), None).unwrap_err();
+        assert!(matches!(absent, SubmitError::ProfileNotAllowed(_)), "{absent:?}");
+        assert!(only.check_sender("message.from", "x@c.example").is_ok());
+        assert!(only.check_sender("message.from", "x@notc.example").is_err());
         let Err(error) = choose(&view, &only, None, Some("x@z.example")) else { panic!("chosen") };
         assert_eq!(
             error.to_string(),

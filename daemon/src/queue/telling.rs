@@ -109,7 +109,9 @@ pub(super) fn outcome(outcomes: &[Outcome], fault: Option<&str>) -> String {
     match (taken, fault.or(refused)) {
         (Some(reply), None) => format!("sent: {reply}"),
         (Some(_), Some(why)) => format!("sent to {sent} of {} recipients: {why}", outcomes.len()),
-        (None, Some(why)) if doubtful => format!("the server may or may not have taken the message: {why}"),
+        (None, Some(why)) if doubtful && !why.contains("may or may not") => {
+            format!("the server may or may not have taken the message: {why}")
+        }
         (None, Some(why)) => why.to_owned(),
         (None, None) => "not sent".to_owned(),
     }

@@ -225,7 +225,7 @@ pub(super) fn secret(field: &str, input: SecretInput, now: Timestamp) -> Result<
         }
         (None, Some(name), None) if is_bare_name(&name) => SecretSource::Credential(name),
         (None, None, Some(name)) if is_bare_name(&name) => SecretSource::File(name),
-        (None, _, _) => {
+        (None, Some(_), None) | (None, None, Some(_)) => {
             return Err(Invalid::new(field, "a secret by reference is one bare file name, without a path"));
         }
         _ => {

@@ -19,7 +19,7 @@ pub enum SecretError {
     #[error("the daemon has no {0} folder")]
     NoFolder(&'static str),
     /// The file cannot be read.
-    #[error("read {}", path.display())]
+    #[error("{} cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -42,6 +42,12 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Why a secret cannot be had now, in one sentence, if so.
+    pub fn warning(&self, what: &str, secret: Option<&StoredSecret>) -> Option<String> {
+        let error = self.resolve(secret?).err()?;
+        Some(format!("the {what} cannot be had: {error}"))
+    }
+
     /// The secret itself. One line end at the end of a file is not part of it.
     pub fn resolve(&self, secret: &StoredSecret) -> Result<Secret, SecretError> {
         match &secret.source {

@@ -34,6 +34,7 @@ pub fn client(client: &Client, view: &View, fingerprint: Fingerprint<'_>) -> Cli
         connect_timeout_s: client.connect_timeout_s,
         request_timeout_s: client.request_timeout_s,
         managed_by: client.managed_by.clone(),
+        warnings: Vec::new(),
         used_by: view.used_by(client.id).map(|profile| profile.name.clone()).collect(),
         created_at: client.created_at,
         updated_at: client.updated_at,

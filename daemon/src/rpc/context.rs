@@ -1,14 +1,17 @@
 //! What a method knows of its call: who calls, what it may do, when.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use frankd_proto::{Capability, Kind, Name, Need, RpcError};
 use jiff::Timestamp;
 
 use super::budget::Octets;
 use super::limits::User;
+use crate::clock::Instant;
 use crate::domain::Caller;
 use crate::policy::access::{Grant, Reach, SENDING};
+use crate::queue::Quota;
 
 /// A call, as a method sees it.
 #[derive(Clone, Debug)]
@@ -33,6 +36,31 @@ pub struct Access {
     pub grant: Arc<Grant>,
     /// Whether the call reaches the caller's own objects or everybody's.
     pub reach: Reach,
+}
+
+impl CallContext {
+    /// The caller's messages of the hour, if its rules limit them.
+    pub fn quota(&self) -> Option<Arc<dyn Quota>> {
+        let limit = self.access.grant.rate_per_hour()?;
+        Some(Arc::new(HourOf { user: Arc::clone(&self.user), limit }))
+    }
+}
+
+/// One user's hour, with the limit of its rules.
+#[derive(Debug)]
+struct HourOf {
+    user: Arc<User>,
+    limit: u32,
+}
+
+impl Quota for HourOf {
+    fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.user.take_message(self.limit, now)
+    }
+
+    fn give_back(&self) {
+        self.user.give_message_back();
+    }
 }
 
 impl Access {

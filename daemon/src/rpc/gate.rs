@@ -19,7 +19,7 @@ use super::denied::Denied;
 use super::house::House;
 use super::limits::User;
 use super::peer::{Peer, explain_hidden};
-use super::{params, registrar};
+use super::{audit, params, registrar};
 use crate::clock::Instant;
 use crate::domain::{Caller, Settings, SocketKind};
 use crate::policy::access::{self, Grant, HIDDEN_UID, Reach};
@@ -129,7 +129,8 @@ impl Session {
 
     fn deny(&self, caller: &Arc<Caller>, method: &'static str, message: String, hint: String) -> RpcError {
         if let Some(count) = self.user.refused(self.house.clock.now()) {
-            tracing::info!(uid = caller.uid, gid = caller.gid, pid = caller.pid, method, count, "refused: {message}");
+            let Caller { uid, gid, pid, .. } = &**caller;
+            tracing::info!(target: audit::TARGET, uid, gid, pid, method, count, "refused: {message}");
             (self.house.on_denied)(Denied { caller: Arc::clone(caller), method, message: message.clone(), count });
         }
         RpcError::new(Kind::AccessDenied, message).hint(hint)

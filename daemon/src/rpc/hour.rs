@@ -1,74 +1,72 @@
 //! How many messages a user queued in the last hour, minute by minute.
+//!
+//! In memory only: a restart of the daemon begins a new hour for everybody.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Instant;
 
-/// One more than an hour has: the minute that is running counts whole.
-const MINUTES: usize = 61;
+/// What the limit is for.
+const HOUR: Duration = Duration::from_secs(3600);
+/// Messages that are counted together, and forgotten together an hour after the last of them.
+const MINUTE: Duration = Duration::from_secs(60);
 
-/// A sliding hour of one-minute counts: never more than the limit in any sixty minutes.
+/// A sliding hour: never more than the limit in any sixty minutes of one run of the daemon.
 #[derive(Debug)]
 pub(super) struct Hour {
-    counts: [u32; MINUTES],
-    /// Minutes since boot, counted from a whole round on, so that every age is a minute before it.
-    newest: u64,
+    /// The oldest first: at most as many as an hour has minutes, and one.
+    minutes: VecDeque<Minute>,
+}
+
+#[derive(Debug)]
+struct Minute {
+    first: Instant,
+    last: Instant,
+    count: u32,
 }
 
 impl Hour {
     /// An hour without a message.
     pub(super) const fn new() -> Self {
-        Self { counts: [0; MINUTES], newest: MINUTES as u64 }
+        Self { minutes: VecDeque::new() }
     }
 
-    /// Counts one message, or says how long to wait until one fits.
+    /// Counts one message, or says how long to wait until one fits: an hour at most.
     pub(super) fn take(&mut self, limit: u32, now: Instant) -> Result<(), Duration> {
         self.forget_old(now);
-        if self.total() < limit {
-            self.counts[slot(self.newest)] += 1;
-            return Ok(());
+        let total = self.minutes.iter().fold(0, |sum: u32, minute| sum.saturating_add(minute.count));
+        if total >= limit {
+            return Err(self.minutes.front().map_or(HOUR, |oldest| HOUR.saturating_sub(now.since(oldest.last))));
         }
-        let oldest = (0..MINUTES as u64).rev().find(|age| self.counts[slot(self.newest - *age)] > 0);
-        let wait = MINUTES as u64 - oldest.unwrap_or_default();
-        let into_minute = since_boot(now).as_secs() % 60;
-        Err(Duration::from_secs(wait * 60 - into_minute))
+        match self.minutes.back_mut().filter(|minute| now.since(minute.first) < MINUTE) {
+            Some(minute) => (minute.last, minute.count) = (now, minute.count + 1),
+            None => self.minutes.push_back(Minute { first: now, last: now, count: 1 }),
+        }
+        Ok(())
     }
 
     /// Takes back the last one counted: nothing came of it.
     pub(super) fn give_back(&mut self) {
-        if let Some(count) = (0..MINUTES as u64).map(|age| slot(self.newest - age)).find(|slot| self.counts[*slot] > 0)
-        {
-            self.counts[count] -= 1;
+        if let Some(minute) = self.minutes.back_mut() {
+            minute.count -= 1;
+            if minute.count == 0 {
+                self.minutes.pop_back();
+            }
         }
     }
 
     /// Whether nothing of the last hour is left.
     pub(super) fn is_empty(&mut self, now: Instant) -> bool {
         self.forget_old(now);
-        self.total() == 0
-    }
-
-    fn total(&self) -> u32 {
-        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.minutes.is_empty()
     }
 
     fn forget_old(&mut self, now: Instant) {
-        let minute = since_boot(now).as_secs() / 60 + MINUTES as u64;
-        let passed = minute.saturating_sub(self.newest).min(MINUTES as u64);
-        for step in 0..passed {
-            self.counts[slot(minute - step)] = 0;
+        while self.minutes.front().is_some_and(|oldest| now.since(oldest.last) >= HOUR) {
+            self.minutes.pop_front();
         }
-        self.newest = self.newest.max(minute);
     }
-}
-
-fn since_boot(now: Instant) -> Duration {
-    now.since(Instant::since_boot(Duration::ZERO))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a remainder of 61 fits")]
-fn slot(minute: u64) -> usize {
-    (minute % MINUTES as u64) as usize
 }
 
 #[cfg(test)]
@@ -93,6 +91,17 @@ mod tests {
             assert!(within <= 10, "{within} from {begin}");
         }
         assert!(taken.len() >= 30, "{}", taken.len());
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_the_hour_and_it_is_enough() {
+        for first in [0, 1, 59, 60, 3599] {
+            let mut hour = Hour::new();
+            hour.take(1, at(first)).unwrap();
+            let wait = hour.take(1, at(first)).unwrap_err();
+            assert_eq!(wait, HOUR, "{first}");
+            assert!(hour.take(1, at(first) + wait).is_ok(), "{first}");
+        }
     }
 
     #[test]

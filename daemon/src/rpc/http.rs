@@ -217,7 +217,7 @@ async fn accept(session: &Arc<Session>, request: Request<Incoming>) -> Result<me
     let body = request.into_body();
     let arriving = Arriving { session: Arc::clone(session), body, limits, began: now, given: 0 };
     let pieces = try_unfold(arriving, Arriving::piece).boxed();
-    take_in(intake, context, options, pieces, now).await.map_err(refused)
+    take_in(intake, context, options, pieces).await.map_err(refused)
 }
 
 fn message_too_large(limit: u64) -> RpcError {

@@ -7,6 +7,7 @@
 //! Nothing here is unbounded, and everything is counted by user: connections, calls in flight, octets of large requests,
 //! subscriptions, shares of the processor. So one user's flood is that user's own trouble.
 
+mod audit;
 mod budget;
 mod context;
 mod conversation;

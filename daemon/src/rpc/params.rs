@@ -83,7 +83,10 @@ fn must_be(path: &str, text: &str) -> String {
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
     if let Some(expected) = expected.filter(|_| serde.iter().any(|own| text.starts_with(own))) {
         return match expected {
-            "u8" | "u16" | "u32" | "u64" | "usize" => "must be a whole number, not negative".to_owned(),
+            "u8" => whole(u8::MAX.into()),
+            "u16" => whole(u16::MAX.into()),
+            "u32" => whole(u32::MAX.into()),
+            "u64" | "usize" => whole(u64::MAX),
             "i32" | "i64" => "must be a whole number".to_owned(),
             "f32" | "f64" => "must be a number".to_owned(),
             "a string" | "str" | "string" | "a borrowed string" => "must be a string".to_owned(),
@@ -104,9 +107,13 @@ fn must_be(path: &str, text: &str) -> String {
     }
     let last = path.rsplit('.').next().unwrap_or(path);
     if last.ends_with("_at") || last == "since" {
-        return "must be a time such as 2026-01-31T13:00:00Z".to_owned();
+        return "must be a time such as 2026-01-31T13:00:00Z, at most 9999-12-30T22:00:00Z".to_owned();
     }
     "is not acceptable".to_owned()
+}
+
+fn whole(most: u64) -> String {
+    format!("must be a whole number from 0 to {most}")
 }
 
 /// The words in back quotes.
@@ -192,6 +199,17 @@ mod tests {
         assert_eq!(field_of::<Send>(r#"{"message":{"to":"a@b"}}"#), "message.to");
         assert_eq!(field_of::<Send>(r#"{"send_at":"noon"}"#), "send_at");
         assert_eq!(field_of::<Send>(r#"{"priority":"urgent"}"#), "priority");
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range_and_a_late_time_the_last_one() {
+        for (params, most) in [(r#"{"limit":9223372036854775808}"#, "4294967295"), (r#"{"limit":-1}"#, "4294967295")] {
+            let error = refused::<event::ListParams>(params);
+            assert!(error.message.ends_with(&format!("from 0 to {most}")), "{}", error.message);
+        }
+        let late = refused::<message::SendParams>(r#"{"send_at":"9999-12-31T00:00:00Z"}"#);
+        assert!(late.message.contains("at most 9999-12-30"), "{}", late.message);
+        assert!(read::<message::SendParams>(Some(r#"{"send_at":"9999-12-30T22:00:00Z"}"#)).is_ok());
     }
 
     #[test]

@@ -19,10 +19,10 @@ use jsonrpsee::core::server::{
 use jsonrpsee::types::{ErrorObjectOwned, Id};
 use serde::Serialize;
 
+use super::audit::Deed;
 use super::context::CallContext;
 use super::limits::SubscriptionPermit;
 use super::params;
-use crate::clock::SharedClock;
 use crate::queue::Pieces;
 
 /// Largest answer, in octets: a message of the largest size in base64 fits.
@@ -58,7 +58,6 @@ type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Takes the functions of all methods.
 pub struct Registrar {
-    clock: SharedClock,
     handlers: HashMap<&'static str, Handler>,
     subscriptions: RpcModule<()>,
     intake: Option<Intake>,
@@ -80,18 +79,18 @@ impl std::fmt::Debug for Router {
     }
 }
 
-impl Registrar {
-    /// An empty one.
-    pub fn new(clock: SharedClock) -> Self {
+impl Default for Registrar {
+    fn default() -> Self {
         Self {
-            clock,
             handlers: HashMap::new(),
             subscriptions: RpcModule::new(()),
             intake: None,
             readiness: Arc::new(|| Ok(())),
         }
     }
+}
 
+impl Registrar {
     /// Registers the function of a method.
     pub fn method<M, F, Fut>(&mut self, function: F) -> Result<&mut Self, RegistrationError>
     where
@@ -103,27 +102,20 @@ impl Registrar {
             return Err(RegistrationError::Unknown(M::NAME));
         }
         let function = Arc::new(function);
-        let clock = Arc::clone(&self.clock);
         let handler: Handler = Arc::new(move |call: Call| {
             let Call { id, context, params } = call;
             let read = params::read::<M::Params>(params.as_deref().map(serde_json::value::RawValue::get));
+            let deed = Deed::of(M::NAME, params.as_deref().map(serde_json::value::RawValue::get), &context.caller);
             drop(params);
             let params = match read {
                 Ok(params) => params,
                 Err(error) => return std::future::ready(refusal(id, error)).boxed(),
             };
-            let now = clock.now();
             let function = Arc::clone(&function);
             detached::<M::Output>(id, M::NAME, context.clone(), async move {
-                let limit = context.access.grant.rate_per_hour();
-                let counted = limit.filter(|_| M::NAME == message::Send::NAME);
-                if let Some(limit) = counted {
-                    context.user.take_message(limit, now).map_err(rate_limited)?;
-                }
-                let user = Arc::clone(&context.user);
                 let result = function(context, params).await;
-                if counted.is_some() && result.is_err() {
-                    user.give_message_back();
+                if let (Some(deed), Ok(output)) = (deed, &result) {
+                    deed.done(output);
                 }
                 result
             })
@@ -271,23 +263,13 @@ pub(super) async fn take_in(
     context: CallContext,
     params: message::SendParams,
     pieces: Pieces,
-    now: crate::clock::Instant,
 ) -> Result<message::Receipt, RpcError> {
-    let user = Arc::clone(&context.user);
     let octets = context.octets.clone();
-    let counted = context.access.grant.rate_per_hour();
-    if let Some(limit) = counted {
-        user.take_message(limit, now).map_err(rate_limited)?;
-    }
     let work = intake(context, params, pieces);
     let work = tokio::spawn(async move {
         let result = AssertUnwindSafe(work).catch_unwind().await;
         drop(octets);
-        let result = result.unwrap_or_else(|_| Err(internal()));
-        if counted.is_some() && result.is_err() {
-            user.give_message_back();
-        }
-        result
+        result.unwrap_or_else(|_| Err(internal()))
     });
     work.await.unwrap_or_else(|_| Err(internal()))
 }
@@ -335,19 +317,12 @@ fn internal() -> RpcError {
         .hint("the journal has the cause: `journalctl -u frankd`")
 }
 
-fn rate_limited(wait: std::time::Duration) -> RpcError {
-    RpcError::new(Kind::AccessRateLimited, "this user queued as many messages in an hour as its rule allows")
-        .retry_after_s(wait.as_secs())
-        .hint("wait, or have `rate_per_hour` of the [[access]] rule raised")
-}
-
 #[cfg(test)]
 mod tests {
     use frankd_proto::Need;
     use frankd_proto::methods::{Empty, access, system};
 
     use super::*;
-    use crate::clock::SystemClock;
 
     struct Stray;
 
@@ -360,7 +335,7 @@ mod tests {
 
     #[test]
     fn only_methods_of_the_contract_are_registered_each_once_and_the_others_are_told() {
-        let mut registrar = Registrar::new(Arc::new(SystemClock));
+        let mut registrar = Registrar::default();
         let unknown = registrar.method::<Stray, _, _>(|_, _| async { Ok(Empty {}) });
         assert_eq!(unknown.err(), Some(RegistrationError::Unknown("stray.method")));
         let ping = |call: CallContext, _| async move { Ok(system::Pong { now: call.now }) };

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::rules::{self, Place};
 use super::{
-    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewBody,
-    NewMessage, Opened, Record, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, IdempotencyKey, Lane, LaneCount, LastSeq, MessageFilter, MessagePage,
+    NewBody, NewMessage, Opened, Record, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::domain::{Claim, Client, Gate, Grant, Message, NewEvent, Phase, Profile, StoredEvent, TokenSlot};
 
@@ -239,6 +239,10 @@ impl Store for MemoryStore {
         self.write(move |shared| shared.accept(new))
     }
 
+    fn named(&self, key: IdempotencyKey) -> Reply<'_, Option<Accepted>> {
+        self.read(move |shared| shared.named(&(key.uid, key.key), &key.digest))
+    }
+
     fn lanes(&self) -> Reply<'_, Vec<Lane>> {
         self.read(|shared| {
             let mut lanes = BTreeMap::new();
@@ -377,17 +381,21 @@ impl Shared {
         self.seq
     }
 
+    fn named(&self, key: &(u32, String), digest: &[u8; 32]) -> Option<Accepted> {
+        let submitted = self.keys.get(key)?;
+        Some(match self.messages.get(&submitted.message) {
+            Some(message) if submitted.digest == *digest => Accepted::Duplicate(Box::new(message.clone())),
+            _ => Accepted::KeyConflict,
+        })
+    }
+
     fn accept(&mut self, new: NewMessage) -> Result<Accepted, StoreError> {
         let id = new.message.id;
         let key = new.idempotency.map(|key| ((key.uid, key.key), key.digest));
         if let Some((key, digest)) = &key
-            && let Some(submitted) = self.keys.get(key)
+            && let Some(before) = self.named(key, digest)
         {
-            let message = self.messages.get(&submitted.message);
-            return Ok(match message {
-                Some(message) if submitted.digest == *digest => Accepted::Duplicate(Box::new(message.clone())),
-                _ => Accepted::KeyConflict,
-            });
+            return Ok(before);
         }
         rules::follows(
             self.messages.get(&id).map(|m| m.version),

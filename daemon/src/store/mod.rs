@@ -366,6 +366,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError::Missing`].
     fn accept(&self, new: NewMessage) -> Reply<'_, Accepted>;
 
+    /// What [`Self::accept`] would answer to a key that is known: [`Accepted::Duplicate`] or [`Accepted::KeyConflict`].
+    /// `None` if the key is new.
+    fn named(&self, key: IdempotencyKey) -> Reply<'_, Option<Accepted>>;
+
     /// Every profile with a message that is neither claimed nor held, and when its first one is due.
     fn lanes(&self) -> Reply<'_, Vec<Lane>>;
 

@@ -45,6 +45,12 @@ pub enum KeyError {
         /// The state directory.
         state: String,
     },
+    /// There is neither a store nor a key, and none is to be made.
+    #[error("there is no store in {state}")]
+    NoStore {
+        /// The state directory.
+        state: String,
+    },
     /// The key file can be read by others.
     #[error("{path} can be read by others (mode {mode:o}); make it 0400")]
     Exposed {
@@ -103,9 +109,11 @@ impl MasterKey {
         if let Some(key) = read_key(&file, true)? {
             return Ok(key);
         }
+        let state = state_dir.display().to_string();
         match create {
-            Some(entropy) if !disk::Layout::new(state_dir).holds_a_store() => make_key(state_dir, &file, entropy),
-            _ => Err(KeyError::Missing { state: state_dir.display().to_string() }),
+            _ if disk::Layout::new(state_dir).holds_a_store() => Err(KeyError::Missing { state }),
+            Some(entropy) => make_key(state_dir, &file, entropy),
+            None => Err(KeyError::NoStore { state }),
         }
     }
 
@@ -429,7 +437,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
         let entropy = SeededEntropy::new(1);
-        assert!(matches!(MasterKey::load(None, &state, None), Err(KeyError::Missing { .. })));
+        assert!(matches!(MasterKey::load(None, &state, None), Err(KeyError::NoStore { .. })));
         let made = MasterKey::load(None, &state, Some(&entropy)).unwrap();
         let mode = std::fs::metadata(state.join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o400);

@@ -29,7 +29,7 @@ pub enum CallError {
     #[error("there is no such profile")]
     NoProfile,
     /// The secret of the client cannot be had.
-    #[error("the secret of client {client} cannot be read: {source}")]
+    #[error("the secret of client {client} cannot be had: {source}")]
     Secret {
         /// The client.
         client: Name,
@@ -44,7 +44,7 @@ impl CallError {
         let error = RpcError::new(Kind::OauthMisconfigured, self.to_string()).diagnosis(&diagnosis::LOCAL_SECRET);
         match self {
             Self::NoProfile => error,
-            Self::Secret { client, .. } => error.hint(format!("frankctl client show {client}")),
+            Self::Secret { client, .. } => error.hint(format!("frankctl client update {client} --client-secret-stdin")),
         }
     }
 }

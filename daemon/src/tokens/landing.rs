@@ -242,5 +242,8 @@ fn unwritten(error: &StoreError) -> RpcError {
 }
 
 fn is_unreachable(failure: &TokenFailure) -> bool {
-    matches!(failure.cause, FailureCause::Unreachable(_) | FailureCause::Tls(_) | FailureCause::Ambiguous(_))
+    matches!(
+        failure.cause,
+        FailureCause::Unresolved(_) | FailureCause::Unreachable(_) | FailureCause::Tls(_) | FailureCause::Ambiguous(_)
+    )
 }

@@ -160,7 +160,7 @@ async fn the_rate_counts_mail_of_both_ways() {
     let mut http = Http::new(&rig, ALICE);
     http.ask(MAIL, "a").await;
     assert!(http.post(call("message.send", json!({"profile": "shop"}))).await.json()["result"].is_object());
-    let answer = http.ask(MAIL, "a").await;
+    let answer = http.ask(&options(json!({"profile": "shop"})), "a").await;
     assert_eq!((answer.status, kind(&answer.json())), (429, "access.rate_limited"));
     assert!(answer.head.to_ascii_lowercase().contains("retry-after: "), "{}", answer.head);
 }

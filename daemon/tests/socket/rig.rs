@@ -165,7 +165,7 @@ fn router(
     gone: &watch::Receiver<bool>,
     events: &broadcast::Sender<event::Event>,
 ) -> Router {
-    let mut methods = Registrar::new(Arc::clone(clock));
+    let mut methods = Registrar::default();
     methods
         .method::<system::Ping, _, _>(|context, _| async move { Ok(system::Pong { now: context.now }) })
         .unwrap()
@@ -184,14 +184,15 @@ fn router(
             })
         })
         .unwrap();
-    let (counted, go) = (Arc::clone(sent), gone.clone());
+    let (counted, go, of_rig) = (Arc::clone(sent), gone.clone(), Arc::clone(clock));
     methods
         .method::<message::Send, _, _>(move |context, params| {
-            let (counted, mut go) = (Arc::clone(&counted), go.clone());
+            let (counted, mut go, clock) = (Arc::clone(&counted), go.clone(), Arc::clone(&of_rig));
             async move {
                 if params.profile.is_none() {
                     return Err(RpcError::new(Kind::MessageInvalid, "no profile"));
                 }
+                count(&context, &*clock)?;
                 if params.on_doubt.is_some() {
                     go.wait_for(|go| *go).await.map_err(|_| RpcError::new(Kind::Internal, "gone"))?;
                 }
@@ -226,9 +227,9 @@ fn router(
             }
         })
         .unwrap();
-    let counted = Arc::clone(sent);
+    let (counted, of_rig) = (Arc::clone(sent), Arc::clone(clock));
     methods.intake(move |context, params, mut pieces| {
-        let counted = Arc::clone(&counted);
+        let (counted, clock) = (Arc::clone(&counted), Arc::clone(&of_rig));
         async move {
             let mut octets = 0;
             while let Some(piece) = pieces.next().await {
@@ -237,11 +238,18 @@ fn router(
             if params.profile.is_none() {
                 return Err(RpcError::new(Kind::MessageInvalid, "no profile").field("profile"));
             }
+            count(&context, &*clock)?;
             counted.fetch_add(1, Ordering::SeqCst);
             Ok(receipt(&context, octets))
         }
     });
     methods.finish()
+}
+
+/// Counts a message of the hour, as the queue does.
+fn count(context: &CallContext, clock: &dyn Clock) -> Result<(), RpcError> {
+    let taken = context.quota().map_or(Ok(()), |quota| quota.take(clock.now()));
+    taken.map_err(|wait| RpcError::new(Kind::AccessRateLimited, "enough").retry_after_s(wait.as_secs()))
 }
 
 fn identity(context: &CallContext) -> access::Identity {

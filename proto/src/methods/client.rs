@@ -103,6 +103,9 @@ pub struct ClientView {
     pub request_timeout_s: u32,
     /// Who owns it: `api`, or the name of an applied set.
     pub managed_by: String,
+    /// What may not work as it is, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Profiles that refer to it.
     pub used_by: Vec<Name>,
     /// When it was made.

@@ -155,4 +155,7 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Keys whose change needs a restart to take effect.
     pub needs_restart: Vec<String>,
+    /// What is suspicious in the files, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

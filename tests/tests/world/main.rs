@@ -4,6 +4,8 @@
 //! stepped clocks included. What a test asserts is what a caller of the daemon sees, or what its servers saw.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod calendar;
 #[cfg(test)]
 mod grants;
@@ -11,6 +13,8 @@ mod grants;
 mod harness;
 #[cfg(test)]
 mod herd;
+#[cfg(test)]
+mod hourly;
 #[cfg(test)]
 mod input;
 #[cfg(test)]

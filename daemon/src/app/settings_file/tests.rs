@@ -105,6 +105,25 @@ fn rules_of_all_files_add_up_and_names_become_numbers() {
 }
 
 #[test]
+fn what_is_probably_not_meant_is_a_warning_of_every_reload() {
+    let folder = Folder::with(&[]);
+    let configurator = Configurator::new(folder.paths.clone(), NAMES, folder.read().unwrap(), &[]);
+    folder.write(
+        "frankd.toml",
+        "[limits]\nrequest_bytes = 2000000\nmessage_bytes = 3000000\n[[access]]\nuid = 65534\ncapabilities = [\"submit\"]\n\
+         rate_per_hour = 0\n[[access]]\nuser = \"gone\"\ncapabilities = [\"submit\"]\n",
+    );
+    for _ in 0..2 {
+        let warnings = configurator.reload().unwrap().warnings.join("\n");
+        for part in
+            ["frankd.toml:4: uid 65534", "rate_per_hour = 0", "no user \"gone\"", "limits.message_bytes is more"]
+        {
+            assert!(warnings.contains(part), "{part}: {warnings}");
+        }
+    }
+}
+
+#[test]
 fn a_mistake_names_the_file_the_line_and_the_key() {
     for (text, expected) in [
         ("[limits]\nbatch = \"many\"\n", "frankd.toml:2: limits.batch: invalid type: string \"many\", expected u32"),

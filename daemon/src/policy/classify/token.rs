@@ -120,9 +120,14 @@ pub fn judge(failure: &TokenFailure, asked_with: AskedWith) -> Judgement {
     let bad =
         |diagnosis| Judgement::new(TokenClass::Retry, Kind::OauthBadResponse, diagnosis, failure.cause.to_string());
     match &failure.cause {
-        FailureCause::Unreachable(why) => unavailable(
+        FailureCause::Unresolved(why) => unavailable(
             TokenClass::Retry,
             &diagnosis::NET_DNS,
+            format!("the name of the authorization server cannot be resolved: {why}"),
+        ),
+        FailureCause::Unreachable(why) => unavailable(
+            TokenClass::Retry,
+            &diagnosis::NET_CONNECT,
             format!("the authorization server cannot be reached: {why}"),
         ),
         FailureCause::Tls(why) => unavailable(
@@ -254,8 +259,10 @@ mod tests {
         let failure = |cause| TokenFailure { cause, retry_after: None, provider: ProviderError::default() };
         let lost = judge(&failure(FailureCause::Ambiguous("reset".to_owned())), AskedWith::RefreshToken);
         assert_eq!(lost.class, TokenClass::RetryAtOnce);
-        let unsent = judge(&failure(FailureCause::Unreachable("no such host".to_owned())), AskedWith::RefreshToken);
-        assert_eq!(unsent.class, TokenClass::Retry);
+        let unsent = judge(&failure(FailureCause::Unresolved("no such host".to_owned())), AskedWith::RefreshToken);
+        assert_eq!((unsent.class, unsent.diagnosis), (TokenClass::Retry, "net.dns"));
+        let refused = judge(&failure(FailureCause::Unreachable("refused".to_owned())), AskedWith::RefreshToken);
+        assert_eq!((refused.class, refused.diagnosis), (TokenClass::Retry, "net.connect"));
     }
 
     proptest! {

@@ -204,7 +204,7 @@ fn named(text: &str) -> Name {
 }
 
 fn by(uid: u32, params: SendParams) -> Submit {
-    Submit { uid, unlimited: false, allowed: Allowed::default(), params }
+    Submit { uid, unlimited: false, allowed: Allowed::default(), quota: None, params }
 }
 
 /// A small message.

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use crate::clock::{ClockExt as _, FakeClock};
 use crate::domain::{Message, NewEvent, StoredEvent};
 use crate::store::{
-    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter, MessagePage,
-    NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, IdempotencyKey, Lane, LaneCount, LastSeq, MemoryStore, MessageFilter,
+    MessagePage, NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 
 #[derive(Debug)]
@@ -83,6 +83,10 @@ impl Store for SlowStore {
             return Box::pin(std::future::ready(Err(StoreError::Full)));
         }
         self.inner.claim(profile, now, limit)
+    }
+
+    fn named(&self, key: IdempotencyKey) -> Reply<'_, Option<Accepted>> {
+        self.inner.named(key)
     }
 
     fn message(&self, id: MessageId) -> Reply<'_, Option<Message>> {

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use super::{Owners, RegistrationError, Table};
 use crate::domain::Client;
 use crate::registry::show;
+use crate::rpc::context::CallContext;
 
 pub(super) fn register(methods: &mut Table<'_>) -> Result<(), RegistrationError> {
     methods.on::<List, _, _>(|owners, _, Empty {}| async move { Ok(list(&owners)) })?;
     methods.on::<Get, _, _>(|owners, _, params| async move { get(&owners, &params) })?;
-    methods.on::<Create, _, _>(|owners, _, params| create(owners, params))?;
-    methods.on::<Update, _, _>(|owners, _, params| update(owners, params))?;
-    methods.on::<Delete, _, _>(|owners, _, params| delete(owners, params))?;
+    methods.on::<Create, _, _>(create)?;
+    methods.on::<Update, _, _>(update)?;
+    methods.on::<Delete, _, _>(delete)?;
     methods.on::<Presets, _, _>(|owners, _, params| async move { presets(&owners, params) })?;
     Ok(())
 }
@@ -52,22 +53,24 @@ fn get(owners: &Owners, params: &Named) -> Result<ClientView, RpcError> {
     Ok(shown(owners, client))
 }
 
-async fn create(owners: Arc<Owners>, params: CreateParams) -> Result<ClientView, RpcError> {
-    let client = owners.changes.create_client(params).await?;
+async fn create(owners: Arc<Owners>, call: CallContext, params: CreateParams) -> Result<ClientView, RpcError> {
+    let client = owners.changes.create_client(params, &call.caller).await?;
     Ok(shown(&owners, &client))
 }
 
-async fn update(owners: Arc<Owners>, params: UpdateParams) -> Result<ClientView, RpcError> {
-    let client = owners.changes.update_client(params).await?;
+async fn update(owners: Arc<Owners>, call: CallContext, params: UpdateParams) -> Result<ClientView, RpcError> {
+    let client = owners.changes.update_client(params, &call.caller).await?;
     Ok(shown(&owners, &client))
 }
 
-async fn delete(owners: Arc<Owners>, params: DeleteParams) -> Result<Deleted, RpcError> {
+async fn delete(owners: Arc<Owners>, call: CallContext, params: DeleteParams) -> Result<Deleted, RpcError> {
     let name = params.name.clone();
-    owners.changes.delete_client(params).await?;
+    owners.changes.delete_client(params, &call.caller).await?;
     Ok(Deleted { name })
 }
 
 fn shown(owners: &Owners, client: &Client) -> ClientView {
-    show::client(client, &owners.registry.view(), &*owners.fingerprint)
+    let mut shown = show::client(client, &owners.registry.view(), &*owners.fingerprint);
+    shown.warnings.extend(owners.registry.secrets().warning("client secret", client.client_secret.as_ref()));
+    shown
 }

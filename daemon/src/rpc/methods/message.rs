@@ -79,6 +79,7 @@ fn submission(call: &CallContext, params: SendParams) -> Submit {
         uid: call.caller.uid,
         unlimited: !call.access.is_limited(),
         allowed: Allowed { profiles: call.access.sending_profiles(), from: call.access.sending_from() },
+        quota: call.quota(),
         params,
     }
 }

@@ -71,7 +71,13 @@ impl From<SubmitError> for RpcError {
         if let SubmitError::Broken(error) = error {
             return *error;
         }
-        let translated = Self::new(error.kind(), with_cause(&error));
+        let mut translated = Self::new(error.kind(), with_cause(&error));
+        if let Some(hint) = error.hint() {
+            translated = translated.hint(hint);
+        }
+        if let SubmitError::RateLimited { wait } = error {
+            translated = translated.retry_after_s(seconds_up(wait));
+        }
         match error.field() {
             Some(field) => translated.field(field),
             None => translated,
@@ -150,6 +156,11 @@ pub(crate) fn no_token(profile: &Name, error: Unavailable) -> RpcError {
         Unavailable::Unwritten(_) => RpcError::new(Kind::StoreReadOnly, text),
         Unavailable::Stopping => RpcError::new(Kind::DaemonShuttingDown, text),
     }
+}
+
+/// Whole seconds, so many that the wait is over then.
+fn seconds_up(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
 /// Whole seconds, at least one.

@@ -217,6 +217,11 @@ pub async fn a_key_belongs_to_its_caller_and_its_content(subject: impl Subject) 
     let store = subject.store();
     assert_eq!(store.accept(submission(1, 1000, "k", 1)).await?, Accepted::New);
     assert_eq!(store.accept(submission(2, 1000, "k", 2)).await?, Accepted::KeyConflict);
+    let named = |uid, key: &str, digest| IdempotencyKey { uid, key: key.to_owned(), digest: [digest; 32] };
+    assert_eq!(store.named(named(1000, "k", 2)).await?, Some(Accepted::KeyConflict));
+    let first = submission(1, 1000, "k", 1).message;
+    assert_eq!(store.named(named(1000, "k", 1)).await?, Some(Accepted::Duplicate(Box::new(first))));
+    assert_eq!((store.named(named(1001, "k", 1)).await?, store.named(named(1000, "K", 1)).await?), (None, None));
     assert_eq!(store.accept(submission(3, 1001, "k", 2)).await?, Accepted::New);
     assert_eq!(store.accept(submission(4, 1000, "K", 2)).await?, Accepted::New);
     let used = store.accept(sample::new_message(sample::message(1, 1))).await;

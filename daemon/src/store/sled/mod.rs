@@ -43,8 +43,8 @@ use self::writer::{Call, Shared};
 use super::disk;
 use super::seal::MasterKey;
 use super::{
-    Accepted, BodyReader, BodyWriter, Change, Lane, LaneCount, LastSeq, MessageFilter, MessagePage, NewBody,
-    NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
+    Accepted, BodyReader, BodyWriter, Change, IdempotencyKey, Lane, LaneCount, LastSeq, MessageFilter, MessagePage,
+    NewBody, NewMessage, Opened, Reply, Retention, Snapshot, Store, StoreError, StoreHealth,
 };
 use crate::clock::SharedClock;
 use crate::domain::{Message, NewEvent, StoredEvent};
@@ -216,6 +216,10 @@ impl Store for SledStore {
 
     fn claim(&self, profile: ProfileId, now: Timestamp, limit: usize) -> Reply<'_, Vec<Message>> {
         self.call(move |answer| Call::Claim { profile, now, limit, answer })
+    }
+
+    fn named(&self, key: IdempotencyKey) -> Reply<'_, Option<Accepted>> {
+        self.read(move |reader| reader.named(&key))
     }
 
     fn message(&self, id: MessageId) -> Reply<'_, Option<Message>> {

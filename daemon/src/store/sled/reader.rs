@@ -6,12 +6,15 @@ use frankd_proto::{MessageId, Priority, ProfileId};
 use serde::de::DeserializeOwned;
 
 use super::bodies::{Bodies, Reading};
-use super::kept::Count;
+use super::calls::submitted_by;
+use super::kept::{Count, Submitted};
 use super::keys;
 use super::messages::{self, BodyPlace, Kept};
 use super::pages::{Pages, Plain as _, failed};
 use crate::domain::{Gate, Message, StoredEvent};
-use crate::store::{Lane, LaneCount, MessageFilter, MessagePage, Record, Snapshot, StoreError, rules};
+use crate::store::{
+    Accepted, IdempotencyKey, Lane, LaneCount, MessageFilter, MessagePage, Record, Snapshot, StoreError, rules,
+};
 
 /// How often a reader starts again when a writer was faster.
 const TRIES: usize = 16;
@@ -52,6 +55,17 @@ impl Reader {
 
     pub(super) fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         Ok(self.kept(id)?.map(|kept| kept.message))
+    }
+
+    pub(super) fn named(&self, key: &IdempotencyKey) -> Result<Option<Accepted>, StoreError> {
+        let by = submitted_by(key);
+        let Some(before) = self.pages.record::<Submitted>(&keys::submitted(by.uid, &by.key))? else {
+            return Ok(None);
+        };
+        Ok(Some(match self.message(before.message)? {
+            Some(first) if before.digest == key.digest => Accepted::Duplicate(Box::new(first)),
+            _ => Accepted::KeyConflict,
+        }))
     }
 
     pub(super) fn messages(&self, filter: &MessageFilter) -> Result<MessagePage, StoreError> {

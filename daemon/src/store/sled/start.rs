@@ -65,8 +65,8 @@ pub enum OpenError {
     },
     /// Something is missing, damaged or old.
     #[error(
-        "the store in {directory} cannot be used: {}; nothing was overwritten. Put back a copy of the whole directory, or run \
-         `frankd --recover`: it keeps clients, profiles and tokens, and says what of the queue is gone",
+        "the store in {directory} cannot be used: {}; nothing was overwritten. Put back a copy of the whole directory, or \
+         recover",
         findings.join("; ")
     )]
     Unusable {

@@ -259,6 +259,10 @@ impl frankd::rpc::methods::ConfigReader for NoFiles {
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<Reloaded, RpcError>> {
-        Box::pin(std::future::ready(Ok(Reloaded { changed: Vec::new(), needs_restart: Vec::new() })))
+        Box::pin(std::future::ready(Ok(Reloaded {
+            changed: Vec::new(),
+            needs_restart: Vec::new(),
+            warnings: Vec::new(),
+        })))
     }
 }

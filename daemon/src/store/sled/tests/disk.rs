@@ -41,7 +41,7 @@ fn findings(error: OpenError) -> String {
     let text = error.to_string();
     match error {
         OpenError::Unusable { findings, .. } => {
-            assert!(text.contains("frankd --recover"), "{text}");
+            assert!(text.contains("or recover"), "{text}");
             findings.join("; ")
         }
         other => panic!("{other:?}"),
