@@ -90,8 +90,10 @@ impl Changes {
         {
             return Ok(());
         }
-        let (verb, name) = (if current.is_some() { "update" } else { "create" }, &next.name);
-        let hint = format!("frankctl profile {verb} {name} --client-secret-stdin …");
+        let hint = match current {
+            Some(was) => format!("frankctl profile update {} --client-secret-stdin …", was.name),
+            None => format!("frankctl profile create {} --kind oauth2_smtp --client-secret-stdin …", next.name),
+        };
         Err(ChangeError::Invalid(Invalid {
             kind: Kind::ObjectSecretRequired,
             field: "client_secret".to_owned(),
