@@ -116,7 +116,7 @@ async fn every_diagnosis_is_explained() {
             assert_eq!(frankctl::parse_line(&filled(command)), Ok(()), "{}", diagnosis.id);
         }
     }
-    assert_eq!(Run::new(&["explain", "no.such"]).go().await.code, 2);
+    assert_eq!(Run::new(&["explain", "no.such"]).go().await.code, 3);
 }
 
 /// A command of a text with something in the place of its placeholders.

@@ -83,11 +83,11 @@ fn way_out<T: std::fmt::Debug>(result: Result<T, ChangeError>) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn of_many_who_make_one_name_one_wins_and_the_others_are_told_that_it_exists() {
-    let desk = Desk::granted().await;
+    let (desk, by) = (Desk::granted().await, by());
     let new = || {
         desk.changes.create_client(
             params(json!({"name": "idp", "client_id": "a", "token_endpoint": "https://idp.example/t"})),
-            &by(),
+            &by,
         )
     };
     let made = futures::future::join_all((0..20).map(|_| new())).await;
@@ -113,9 +113,9 @@ async fn updates_without_a_revision_all_succeed() {
 #[tokio::test(start_paused = true)]
 async fn a_client_is_not_deleted_under_a_profile_that_is_being_made() {
     for first in [true, false] {
-        let desk = Desk::with(Vec::new(), Vec::new()).await;
+        let (desk, by) = (Desk::with(Vec::new(), Vec::new()).await, by());
         let create = desk.new_profile(json!({"name": "t", "kind": "token", "interactive": false, "client": "login"}));
-        let delete = desk.changes.delete_client(params(json!({"name": "login"})), &by());
+        let delete = desk.changes.delete_client(params(json!({"name": "login"})), &by);
         let (made, deleted) = if first {
             futures::future::join(create, delete).await
         } else {

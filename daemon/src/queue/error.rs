@@ -148,7 +148,9 @@ impl SubmitError {
     /// The parameter at fault.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::BadAddress { field, .. } | Self::Invalid { field, .. } | Self::SenderNotAllowed { field, .. } => Some(field),
+            Self::BadAddress { field, .. } | Self::Invalid { field, .. } | Self::SenderNotAllowed { field, .. } => {
+                Some(field)
+            }
             Self::Parameter { field, .. } => Some(field),
             Self::NoSuchProfile(_) | Self::NotASender(_) | Self::ProfileNotAllowed(_) => Some("profile"),
             Self::IdempotencyConflict => Some("idempotency_key"),

@@ -131,10 +131,15 @@ async fn routes_methods_and_media_types_are_as_documented() {
     }
 }
 
+/// The head of a message with parameters beside it.
+#[expect(clippy::needless_pass_by_value, reason = "tests read better with the values in place")]
+fn options(params: Value) -> String {
+    format!("{MAIL}\r\nFrankd-Params: {}", URL_SAFE_NO_PAD.encode(params.to_string()))
+}
+
 #[tokio::test]
 async fn mail_as_it_is_needs_no_base64_and_gets_the_same_receipt_and_errors() {
     let rig = Rig::new();
-    let options = |params: Value| format!("{MAIL}\r\nFrankd-Params: {}", URL_SAFE_NO_PAD.encode(params.to_string()));
     let mut http = Http::new(&rig, ALICE);
     let answer = http.ask(&options(json!({"profile": "shop"})), "Subject: a\r\n\r\nb\r\n").await;
     assert_eq!((answer.status, answer.json()["message_id"].as_str()), (200, Some("<17@test>")));

@@ -60,6 +60,7 @@ fn profile(name: &str, kind: ProfileKind, username: &str) -> profile::CreatePara
         client: None,
         username: Some(username.to_owned()),
         password: None,
+        client_secret: None,
         scopes: None,
         authorization_params: None,
         token_params: None,
