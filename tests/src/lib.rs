@@ -3,11 +3,13 @@
 //! - [`architecture`]: the rules of the house.
 //! - [`documentation`]: the commands that our texts print.
 //! - [`demo`]: the main job, shown.
+//! - [`bench`]: what frankd costs, beside the least that the same work can cost.
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`mod@reference`]: the generated reference of the methods.
 //! - [`rig`]: servers and a browser that nobody here wrote.
 //! - [`booted`]: a real systemd.
 //! - [`service`]: the real binaries.
+//! - [`programs`]: how they are built.
 //! - [`stage`]: both together.
 //! - [`stopwatch`]: real time.
 //! - [`trace`]: what a process asked of the kernel.
@@ -16,11 +18,13 @@
 //! - [`skip`]: what happens to a test whose peers are not installed.
 
 pub mod architecture;
+pub mod bench;
 pub mod booted;
 pub mod demo;
 pub mod documentation;
 mod held;
 pub mod leak;
+pub mod programs;
 pub mod reference;
 pub mod rig;
 pub mod sandbox;

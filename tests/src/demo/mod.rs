@@ -4,7 +4,6 @@
 //! - Every step is checked, by what the daemon answers and by what the servers saw. The first that fails ends it.
 //! - No root, no network beyond loopback, no other software than a shell.
 
-mod build;
 mod daemon;
 mod person;
 mod screen;
@@ -13,7 +12,9 @@ mod story;
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
+use crate::programs::{self, BuildError};
 use crate::sandbox::SandboxError;
 use frankd_proto::{ConnectError, RpcError};
 use screen::Screen;
@@ -39,8 +40,8 @@ pub enum DemoError {
         source: io::Error,
     },
     /// The programs do not build.
-    #[error("frankd and frankctl do not build; cargo says why above")]
-    Build,
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// The servers did not start.
     #[error("failed to start the sandbox servers")]
     Sandbox(#[from] SandboxError),
@@ -77,7 +78,11 @@ impl DemoError {
 /// Runs the demo.
 pub async fn run(options: Options) -> Result<(), DemoError> {
     let screen = Screen::new();
-    let programs = build::programs(screen)?;
+    let own = std::env::current_exe().map_err(DemoError::system("find the demo's own program"))?;
+    // Beside the demo itself, and with its profile.
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("/"));
+    screen.command(&programs::command("demo"));
+    let programs = programs::build("demo", target)?;
     let mut stage = Stage::set(screen, &programs).await?;
     let interrupted = async {
         // Without a signal handler there is no way but to go on.
