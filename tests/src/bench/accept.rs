@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::lines::request;
 use super::measure::{Row, Unit};
-use super::scene::{Scene, message, waiting};
+use super::scene::{Scene, compose, waiting};
 use super::{BenchError, Size, load};
 use crate::stopwatch::Stopwatch;
 
@@ -27,7 +27,7 @@ pub(super) fn run(programs: &Path, size: &Size) -> Result<Vec<Row>, BenchError> 
     // Nothing listens there, and nothing is sent: the profile is paused.
     scene.paused_relay("bench", 9, 1)?;
     let mut lines = scene.connect()?;
-    let params = message("bench");
+    let params = compose("bench");
     let receipt = lines.call("message.send", &params)?;
     let kept = lines.call("message.get", &json!({"id": receipt["id"]}))?;
     let octets = kept["size_bytes"].as_u64().and_then(|size| usize::try_from(size).ok());

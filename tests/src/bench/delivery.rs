@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::lines::request;
 use super::measure::{Row, Unit};
-use super::scene::{Scene, message, waiting};
+use super::scene::{Scene, compose, waiting};
 use super::{BenchError, Size, load, plain_smtp};
 use crate::rig::{Peer, Rig};
 use crate::sandbox::Now;
@@ -133,7 +133,7 @@ fn fill(scene: &Scene, port: u16, connections: usize, count: usize) -> Result<St
     let profile = format!("relay-{}", listed["items"].as_array().map_or(0, Vec::len));
     scene.paused_relay(&profile, port, connections)?;
     let fillers = FILLERS.min(count);
-    let send = request("message.send", &message(&profile));
+    let send = request("message.send", &compose(&profile));
     load::send(&scene.service.socket(), &send, fillers, count / fillers)?;
     let rest = count % fillers;
     if rest > 0 {
@@ -165,7 +165,7 @@ fn sample(scene: &Scene) -> Result<Vec<u8>, BenchError> {
     if !lines.call("profile.list", &json!({}))?.to_string().contains("\"sample\"") {
         scene.paused_relay("sample", 9, 1)?;
     }
-    let receipt = lines.call("message.send", &message("sample"))?;
+    let receipt = lines.call("message.send", &compose("sample"))?;
     let raw = lines.call("message.raw", &json!({"id": receipt["id"]}))?;
     let octets = raw["raw_b64"].as_str().and_then(|text| STANDARD.decode(text).ok());
     octets.ok_or_else(|| BenchError::Answer("message.raw has no octets".to_owned()))

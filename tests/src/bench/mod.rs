@@ -11,6 +11,7 @@ mod echo;
 mod lines;
 mod load;
 mod measure;
+mod memory;
 mod plain_smtp;
 mod scene;
 mod token;
@@ -26,6 +27,7 @@ use crate::sandbox::SandboxError;
 use crate::service::ServiceError;
 
 pub use measure::{Row, json, machine, table};
+pub use memory::{Resident, resident};
 
 /// Something was not measured.
 #[derive(Debug, thiserror::Error)]

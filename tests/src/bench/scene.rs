@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::BenchError;
 use super::lines::Lines;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{SERVICE_CLIENT, Sandbox};
 use crate::service::Service;
 
 /// Octets of a message's text.
@@ -36,6 +36,22 @@ impl Scene {
         Ok(Lines::connect(&self.service.socket())?)
     }
 
+    /// Makes the client `sandbox`, by which a service gets tokens of the sandbox's authorization server.
+    pub(super) fn client(&self) -> Result<(), BenchError> {
+        let (ca, endpoint) = (self.ca_file()?, format!("{}/token", self.sandbox.issuer));
+        let mut create = vec!["client", "create", "sandbox", "--client-id", SERVICE_CLIENT.0, "--client-secret-stdin"];
+        create.extend(["--token-endpoint", &endpoint, "--ca-bundle", &ca]);
+        self.service.run_with(&create, SERVICE_CLIENT.1)?;
+        Ok(())
+    }
+
+    /// The file with the certificate of the sandbox's authority.
+    pub(super) fn ca_file(&self) -> Result<String, BenchError> {
+        let file = self.service.folder().join("ca.pem");
+        std::fs::write(&file, &self.sandbox.ca_pem)?;
+        Ok(file.to_string_lossy().into_owned())
+    }
+
     /// Makes a paused profile that sends to a relay on this port of loopback.
     pub(super) fn paused_relay(&self, name: &str, port: u16, connections: usize) -> Result<(), BenchError> {
         let (port, connections) = (port.to_string(), connections.to_string());
@@ -58,7 +74,7 @@ pub(super) fn waiting(lines: &mut Lines, profile: &str) -> Result<usize, BenchEr
 }
 
 /// Parameters of `message.send` for a message with 2 KiB of text.
-pub(super) fn message(profile: &str) -> Value {
+pub(super) fn compose(profile: &str) -> Value {
     let line = "The disk of web1 is 91 % full, and has been so since this night\n";
     let text: String = line.chars().cycle().take(TEXT).collect();
     json!({"profile": profile, "message": {"to": ["ops@sandbox.test"], "subject": "disk", "text": text}})

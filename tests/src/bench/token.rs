@@ -9,7 +9,6 @@ use super::lines::{Lines, holds, request};
 use super::measure::{Row, Unit};
 use super::scene::Scene;
 use super::{BenchError, Size};
-use crate::sandbox::SERVICE_CLIENT;
 use crate::stopwatch::Stopwatch;
 
 const AIM: f64 = 1.5;
@@ -19,12 +18,7 @@ const UNIT: Unit = Unit::MicrosecondsPerCall;
 pub(super) fn run(programs: &Path, size: &Size) -> Result<Vec<Row>, BenchError> {
     let scene = Scene::set(programs)?;
     let service = &scene.service;
-    let ca = service.folder().join("ca.pem");
-    std::fs::write(&ca, &scene.sandbox.ca_pem)?;
-    let (ca, endpoint) = (ca.to_string_lossy().into_owned(), format!("{}/token", scene.sandbox.issuer));
-    let mut create = vec!["client", "create", "sandbox", "--client-id", SERVICE_CLIENT.0, "--client-secret-stdin"];
-    create.extend(["--token-endpoint", &endpoint, "--ca-bundle", &ca]);
-    service.run_with(&create, SERVICE_CLIENT.1)?;
+    scene.client()?;
     let create = "profile create api --kind token --client sandbox --flow client_credentials";
     service.run(&create.split(' ').collect::<Vec<_>>())?;
 
