@@ -3,7 +3,7 @@
 //! - [`architecture`]: the rules of the house.
 //! - [`documentation`]: the commands that our texts print.
 //! - [`demo`]: the main job, shown.
-//! - [`bench`]: what frankd costs, beside the least that the same work can cost.
+//! - [`mod@bench`]: what frankd costs, beside the least that the same work can cost.
 //! - [`sandbox`]: servers of our own that can be told to misbehave.
 //! - [`mod@reference`]: the generated reference of the methods.
 //! - [`rig`]: servers and a browser that nobody here wrote.

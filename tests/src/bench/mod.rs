@@ -105,7 +105,7 @@ pub struct Size {
     pub calls: usize,
     /// Calls with a connection each.
     pub connections: usize,
-    /// Messages that one sender queues; many senders queue more each round, see [`accept`].
+    /// Messages that one sender queues; many senders queue more each round, see `accept`.
     pub accepted: usize,
     /// Messages that are delivered.
     pub delivered: usize,
