@@ -11,19 +11,49 @@ use std::sync::Arc;
 use nix::unistd::{Uid, User};
 
 use super::command_line::CommandLine;
-use super::paths::{Paths, Surroundings};
-use super::run::RunError;
+use super::paths::{PathError, Paths, Surroundings};
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
-use crate::store::seal::MasterKey;
-use crate::store::sled::{OpenOptions, recover};
+use crate::store::seal::{KeyError, MasterKey};
+use crate::store::sled::{OpenOptions, RecoverError, recover};
+
+/// There is no recovery.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecoveryError {
+    /// There is no place for something.
+    #[error(transparent)]
+    Paths(#[from] PathError),
+    /// There is nothing to recover.
+    #[error("the state directory {0} does not exist")]
+    NoDirectory(String),
+    /// The state directory cannot be looked at.
+    #[error("look at the state directory")]
+    State(#[source] io::Error),
+    /// The store belongs to another user.
+    #[error("the store in {state} belongs to another user, who could not read what this one writes: run `{command}`")]
+    Owner {
+        /// The state directory.
+        state: String,
+        /// What recovers it.
+        command: String,
+    },
+    /// There is no usable master key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be rebuilt.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
 
 /// Rebuilds the store from its mirror and says what is back and what is gone.
-pub(super) fn rebuild(line: &CommandLine) -> Result<String, RunError> {
+pub(super) fn rebuild(line: &CommandLine) -> Result<String, RecoveryError> {
     let paths = Paths::find(line, &Surroundings::of_process())?;
     let owner = owner(&paths.state_dir)?;
     if owner != Uid::effective() {
-        return Err(RunError::Owner { state: paths.state_dir.display().to_string(), command: command(&paths, owner) });
+        return Err(RecoveryError::Owner {
+            state: paths.state_dir.display().to_string(),
+            command: command(&paths, owner),
+        });
     }
     let key = MasterKey::load(paths.credentials_dir.as_deref(), &paths.state_dir, None)?;
     let options = OpenOptions::new(&paths.state_dir, key, Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
@@ -40,13 +70,13 @@ pub(super) fn rebuild(line: &CommandLine) -> Result<String, RunError> {
     Ok(format!("{}\n", lines.join("\n")))
 }
 
-fn owner(state_dir: &Path) -> Result<Uid, RunError> {
+fn owner(state_dir: &Path) -> Result<Uid, RecoveryError> {
     match std::fs::metadata(state_dir) {
         Ok(found) => Ok(Uid::from_raw(found.uid())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(RunError::NoDirectory(state_dir.display().to_string()))
+            Err(RecoveryError::NoDirectory(state_dir.display().to_string()))
         }
-        Err(error) => Err(RunError::State(error)),
+        Err(error) => Err(RecoveryError::State(error)),
     }
 }
 

@@ -35,7 +35,7 @@ use crate::rpc::{HostAccounts, Parts, Server};
 use crate::smtp::Smtp;
 use crate::smtp::tcp::TcpNetwork;
 use crate::store::seal::{KeyError, MasterKey};
-use crate::store::sled::{OpenError, OpenOptions, RecoverError, SledStore};
+use crate::store::sled::{OpenError, OpenOptions, SledStore};
 use crate::store::{Store, StoreError};
 use crate::tls::Tls;
 
@@ -73,20 +73,6 @@ pub enum RunError {
         /// What recovers it.
         command: String,
     },
-    /// There is nothing to recover.
-    #[error("the state directory {0} does not exist")]
-    NoDirectory(String),
-    /// The store belongs to another user.
-    #[error("the store in {state} belongs to another user, who could not read what this one writes: run `{command}`")]
-    Owner {
-        /// The state directory.
-        state: String,
-        /// What recovers it.
-        command: String,
-    },
-    /// The store cannot be rebuilt.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
     /// The owners cannot be put together.
     #[error("begin")]
     Compose(#[from] ComposeError),

@@ -13,7 +13,7 @@ async fn changes_of_clients_and_profiles_tell_who_made_them_and_which_fields_the
     let made = world.told(EventType::ProfileCreated).await;
     assert_eq!(made.len(), 1);
     assert_eq!((made[0].profile.clone(), made[0].data["uid"].clone()), (Some(named("alerts")), json!(ROOT)));
-    assert_eq!((made[0].data["user"].clone(), made[0].data["pid"].clone()), (json!("user0"), json!(4711)));
+    assert_eq!((made[0].data["user"].clone(), made[0].data["pid"].clone()), (json!("root"), json!(4711)));
     let clients = world.told(EventType::ClientCreated).await;
     let name = clients[0].client.clone().unwrap();
 
