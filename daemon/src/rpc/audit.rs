@@ -180,7 +180,7 @@ mod tests {
                 Need::OwnOr { all, .. } => all == Operate,
             };
             let verb = row.name.rsplit('.').next().unwrap_or_default();
-            let quiet = ["get", "info", "list", "show", "wait", "email"].contains(&verb);
+            let quiet = ["get", "info", "list", "raw", "show", "wait", "email"].contains(&verb);
             assert!(!strong || quiet || DEEDS.contains(&row.name), "{}", row.name);
         }
     }
