@@ -88,7 +88,7 @@ async fn refresh(stage: &mut Stage) -> Result<(), DemoError> {
     stage.screen.chapter("The token is refreshed before it expires, whoever asks or nobody does");
     stage.screen.tell("Its life is 15 s here. The next refresh, as it happens (Ctrl-C would end this):");
     let before = info(stage).await?;
-    let mut events = stage.begin("frankctl events -f --type token.refreshed --profile alerts")?;
+    let mut events = stage.begin("frankctl events -f -n 0 --type token.refreshed --profile alerts")?;
     let Some(event) = events.line().await? else {
         return Err(DemoError::Unmet("the events go on".to_owned()));
     };
