@@ -77,6 +77,7 @@ fn the_method_reference_is_that_of_the_contract() {
 fn every_setting_of_the_shipped_configuration_is_described_with_its_default() {
     let shipped = std::fs::read_to_string(root().join("packaging/frankd.toml")).unwrap();
     let page = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let manual = std::fs::read_to_string(root().join("packaging/man/frankd.toml.5")).unwrap();
     let mut section = "";
     let mut keys = 0;
     for line in shipped.lines() {
@@ -88,6 +89,8 @@ fn every_setting_of_the_shipped_configuration_is_described_with_its_default() {
             let default = rest.split('#').next().unwrap().trim();
             let row = format!("| `{section}.{key}` | `{default}` |");
             assert!(page.contains(&row), "docs/configuration.md has no row {row}");
+            let entry = format!(".BR {section}.{key} \" = {default}\"\n");
+            assert!(manual.contains(&entry), "frankd.toml.5 has not: {entry}");
             keys += 1;
         }
     }

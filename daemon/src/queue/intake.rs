@@ -133,22 +133,7 @@ pub(super) async fn submit(
         None => Place::take(shared, &submit)?,
     };
     let view = shared.registry.view();
-    let (draft, profile) = match source {
-        Source::Parts(parts) => composed(shared, &view, &submit, &parts, (id, limit))?,
-        Source::Raw(raw) => {
-            if raw.len() as u64 > limit {
-                return Err(SubmitError::TooLarge { size: raw.len() as u64, limit });
-            }
-            let (normal, octets) = normal("raw_b64", &raw, id, now, wants_recipients(&submit))?;
-            chosen(&view, &submit, normal, octets.into())?
-        }
-        Source::Normal(normal, body) => chosen(&view, &submit, normal, body)?,
-        Source::Pieces(_) => return Err(no_message()),
-    };
-    let size = draft.normal.size;
-    if size > limit {
-        return Err(SubmitError::TooLarge { size, limit });
-    }
+    let (draft, profile) = drafted(shared, &view, &submit, source, (id, limit))?;
     check_room(shared)?;
     let (message, body) = finish(&submit, draft, profile, id, now)?;
     let event = NewEvent::new(now, EventType::MessageQueued)
@@ -204,6 +189,30 @@ fn receipt(shared: &Shared, message: &Message, duplicate: bool) -> Receipt {
         queued_at: message.queued_at,
         duplicate,
     }
+}
+
+/// Brings a message into the form that is kept, and chooses its profile.
+fn drafted<'a>(
+    shared: &Shared,
+    view: &'a View,
+    submit: &Submit,
+    source: Source,
+    (id, limit): (MessageId, u64),
+) -> Result<(Draft, &'a Profile), SubmitError> {
+    let (draft, profile) = match source {
+        Source::Parts(parts) => composed(shared, view, submit, &parts, (id, limit))?,
+        Source::Raw(raw) => {
+            if raw.len() as u64 > limit {
+                return Err(SubmitError::TooLarge { size: raw.len() as u64, limit });
+            }
+            let (normal, octets) = normal("raw_b64", &raw, id, shared.clock.wall(), wants_recipients(submit))?;
+            chosen(view, submit, normal, octets.into())?
+        }
+        Source::Normal(normal, body) => chosen(view, submit, normal, body)?,
+        Source::Pieces(_) => return Err(no_message()),
+    };
+    let size = draft.normal.size;
+    if size > limit { Err(SubmitError::TooLarge { size, limit }) } else { Ok((draft, profile)) }
 }
 
 fn check_room(shared: &Shared) -> Result<(), SubmitError> {
